@@ -1,0 +1,307 @@
+//! The node's own facts as checked: no illegal value can be held here.
+//!
+//! Everything the nodes share lives in the replicated settings instead. `file` reads the TOML as written and collects
+//! every mistake; this module turns what was written into what will be used, or lists all that is wrong with it.
+
+mod file;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use file::Written;
+
+/// Where a node looks for its file when `--config` names none.
+pub const CONFIG_FILE: &str = "/etc/raftboot/raftboot.toml";
+/// Where a service run by root keeps its data.
+pub const DATA_DIR: &str = "/var/lib/raftboot";
+/// Boot files and scripts for machines; matchbox's port, so that kernel arguments in use keep working.
+const BOOT_HTTP: &str = "0.0.0.0:8080";
+/// The admin API; TLS only.
+const ADMIN: &str = "0.0.0.0:8443";
+/// RFC 1350 §4.
+const TFTP: &str = "0.0.0.0:69";
+/// Debian's `ipxe` package puts its binaries here.
+const LOADER_DIRS: [&str; 2] = ["/usr/lib/ipxe", "/boot"];
+
+/// What one node needs to know about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The file this was read from; `None` for the defaults.
+    pub file: Option<PathBuf>,
+    /// Log, state, blobs, certificates, the first token.
+    pub data_dir: PathBuf,
+    /// The interface DHCP is served on; `None`: that of the default route.
+    pub interface: Option<String>,
+    /// The address machines are told to boot from; `None`: the interface's first.
+    pub advertise: Option<Ipv4Addr>,
+    /// Where boot loaders are looked for, first match wins.
+    pub loader_dirs: Vec<PathBuf>,
+    /// Where boot HTTP listens.
+    pub boot_http: SocketAddr,
+    /// Where the admin API listens.
+    pub admin: SocketAddr,
+    /// Where TFTP listens.
+    pub tftp: Listen<SocketAddr>,
+    /// Whether the DHCP ports, 67 and 4011, are opened; what is said there is a replicated setting.
+    pub dhcp: Listen<()>,
+    /// An own certificate for the admin API instead of the generated one.
+    pub certificate: Option<Certificate>,
+    /// Further names and addresses the generated certificate is valid for.
+    pub names: Vec<String>,
+    /// How to log.
+    pub log: Log,
+}
+
+/// Whether a privileged port is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listen<T> {
+    /// If it can be; otherwise the node says what it left out and how to get it.
+    Auto(T),
+    /// It must be, or the node does not start.
+    On(T),
+    /// Never.
+    Off,
+}
+
+/// PEM files of a certificate chain and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The chain, leaf first.
+    pub chain: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// How to log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// One JSON object a line instead of text for people.
+    pub json: bool,
+    /// What to log, in `tracing`'s filter language.
+    pub filter: String,
+}
+
+/// One thing wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// Line of the file, counted from 1; 0 when it concerns the file as a whole.
+    pub line: usize,
+    /// Which key, as a path.
+    pub key: String,
+    /// What is wrong and what to write instead.
+    pub message: String,
+}
+
+/// A configuration that cannot be used, with everything that is wrong with it.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", self.text())]
+pub struct ConfigError {
+    /// Which file.
+    pub file: PathBuf,
+    /// All mistakes, in the order of the file.
+    pub mistakes: Vec<Mistake>,
+}
+
+impl ConfigError {
+    fn text(&self) -> String {
+        let mut text = format!("{}: {} cannot be used:", self.file.display(), count(self.mistakes.len()));
+        for Mistake { line, key, message } in &self.mistakes {
+            let place = if *line == 0 { String::new() } else { format!("line {line}: ") };
+            let colon = if key.is_empty() { "" } else { ": " };
+            text.push_str(&format!("\n  {place}{key}{colon}{message}"));
+        }
+        text
+    }
+}
+
+fn count(mistakes: usize) -> String {
+    if mistakes == 1 { "one entry".into() } else { format!("{mistakes} entries") }
+}
+
+impl Config {
+    /// Reads the file named on the command line, else `/etc/raftboot/raftboot.toml` if it exists, else the defaults.
+    ///
+    /// # Errors
+    /// With every mistake of the file, or why it could not be read.
+    pub fn load(named: Option<&Path>) -> Result<Self, ConfigError> {
+        let file = match named {
+            Some(file) => file,
+            None if Path::new(CONFIG_FILE).exists() => Path::new(CONFIG_FILE),
+            None => return Ok(Self::default()),
+        };
+        let fail = |mistake| ConfigError { file: file.to_owned(), mistakes: vec![mistake] };
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            fail(Mistake { line: 0, key: String::new(), message: format!("it cannot be read: {error}") })
+        })?;
+        let mut config = Self::parse(&text).map_err(|mistakes| ConfigError { file: file.to_owned(), mistakes })?;
+        config.file = Some(file.to_owned());
+        Ok(config)
+    }
+
+    /// Checks the text of a configuration file.
+    ///
+    /// # Errors
+    /// All mistakes together.
+    pub fn parse(text: &str) -> Result<Self, Vec<Mistake>> {
+        let mut written = Written::read(text)?;
+        let default = Self::default();
+        let tls = (written.text("tls.cert"), written.text("tls.key"));
+        let config = Self {
+            file: None,
+            data_dir: written.text("data_dir").map_or(default.data_dir, PathBuf::from),
+            interface: written.text("interface"),
+            advertise: written.parsed("advertise", "an IPv4 address such as 10.0.20.7"),
+            loader_dirs: written.list("loader_dirs").map_or(default.loader_dirs, |dirs| dirs.into_iter().map(PathBuf::from).collect()),
+            boot_http: written.parsed("listen.boot_http", "an address and port such as 0.0.0.0:8080").unwrap_or(default.boot_http),
+            admin: written.parsed("listen.admin", "an address and port such as 0.0.0.0:8443").unwrap_or(default.admin),
+            tftp: written.listen("listen.tftp", default_tftp(), |text| text.parse().ok(), "an address and port such as 0.0.0.0:69"),
+            dhcp: written.listen("listen.dhcp", (), |text| (text == "on").then_some(()), "\"on\""),
+            certificate: match tls {
+                (Some(chain), Some(key)) => Some(Certificate { chain: chain.into(), key: key.into() }),
+                (None, None) => None,
+                (Some(_), None) => written.wrong("tls.cert", "needs `tls.key` beside it"),
+                (None, Some(_)) => written.wrong("tls.key", "needs `tls.cert` beside it"),
+            },
+            names: written.list("tls.names").unwrap_or_default(),
+            log: Log {
+                json: written.choice("log.format", &["human", "json"]).is_some_and(|format| format == "json"),
+                filter: written.text("log.level").unwrap_or(default.log.filter),
+            },
+        };
+        config.check(&mut written);
+        written.finish().map(|()| config)
+    }
+
+    fn check(&self, written: &mut Written<'_>) {
+        if !self.data_dir.is_absolute() {
+            written.wrong::<()>("data_dir", "must be an absolute path, such as /var/lib/raftboot");
+        }
+        if let Some(address) = self.advertise
+            && (address.is_unspecified() || address.is_multicast() || address.is_broadcast())
+        {
+            written.wrong::<()>("advertise", "machines cannot reach that address: name one of this node's own");
+        }
+        if self.interface.as_deref().is_some_and(|name| name.is_empty() || name.len() > 15 || name.contains(['/', ' '])) {
+            written.wrong::<()>("interface", "is no interface name: `ip link` lists them");
+        }
+        if same_port(self.boot_http, self.admin) {
+            written.wrong::<()>("listen.admin", "is the same port as `listen.boot_http`: give each its own");
+        }
+        for (key, address) in [("listen.boot_http", self.boot_http), ("listen.admin", self.admin)] {
+            if address.port() == 0 {
+                written.wrong::<()>(key, "port 0 would be another one at every start: name a port");
+            }
+        }
+        if tracing_subscriber::EnvFilter::try_new(&self.log.filter).is_err() {
+            written.wrong::<()>("log.level", "is no log filter: write error, warn, info, debug or trace, or `info,raftboot::dhcp=debug`");
+        }
+    }
+}
+
+fn same_port(one: SocketAddr, other: SocketAddr) -> bool {
+    let overlap = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && overlap
+}
+
+fn default_tftp() -> SocketAddr {
+    TFTP.parse().expect("a constant socket address")
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            file: None,
+            data_dir: default_data_dir(),
+            interface: None,
+            advertise: None,
+            loader_dirs: LOADER_DIRS.map(PathBuf::from).to_vec(),
+            boot_http: BOOT_HTTP.parse().expect("a constant socket address"),
+            admin: ADMIN.parse().expect("a constant socket address"),
+            tftp: Listen::Auto(default_tftp()),
+            dhcp: Listen::Auto(()),
+            certificate: None,
+            names: Vec::new(),
+            log: Log { json: false, filter: "info".into() },
+        }
+    }
+}
+
+/// `/var/lib/raftboot` for root, the user's own state directory for anyone else.
+#[must_use]
+pub fn default_data_dir() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from(DATA_DIR);
+    }
+    let home = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let state = home("XDG_STATE_HOME").or_else(|| home("HOME").map(|dir| dir.join(".local/state")));
+    state.map_or_else(|| PathBuf::from(DATA_DIR), |dir| dir.join("raftboot"))
+}
+
+/// The address part of a listener as machines or operators on this host reach it.
+#[must_use]
+pub fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mistakes(text: &str) -> Vec<(usize, String)> {
+        Config::parse(text).expect_err("the text is wrong").into_iter().map(|mistake| (mistake.line, mistake.key)).collect()
+    }
+
+    #[test]
+    fn an_empty_file_means_the_defaults() {
+        assert_eq!(Config::parse("").expect("nothing is wrong"), Config::default());
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let config = Config::parse(
+            "data_dir = \"/srv/rb\"\ninterface = \"eth1\"\nadvertise = \"10.0.20.7\"\nloader_dirs = [\"/opt/ipxe\"]\n\
+             [listen]\nboot_http = \"10.0.20.7:8081\"\nadmin = \"127.0.0.1:9443\"\ntftp = \"off\"\ndhcp = \"on\"\n\
+             [tls]\ncert = \"/c\"\nkey = \"/k\"\nnames = [\"boot.lab\"]\n[log]\nformat = \"json\"\nlevel = \"debug\"\n",
+        )
+        .expect("nothing is wrong");
+        assert_eq!(config.data_dir, Path::new("/srv/rb"));
+        assert_eq!(config.interface.as_deref(), Some("eth1"));
+        assert_eq!(config.advertise, Some(Ipv4Addr::new(10, 0, 20, 7)));
+        assert_eq!(config.loader_dirs, [Path::new("/opt/ipxe")]);
+        assert_eq!(config.boot_http.port(), 8081);
+        assert_eq!(config.admin.port(), 9443);
+        assert_eq!(config.tftp, Listen::Off);
+        assert_eq!(config.dhcp, Listen::On(()));
+        assert_eq!(config.certificate, Some(Certificate { chain: "/c".into(), key: "/k".into() }));
+        assert_eq!(config.names, ["boot.lab"]);
+        assert_eq!(config.log, Log { json: true, filter: "debug".into() });
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_together_with_their_lines() {
+        let text = "data_dir = \"relative\"\nadvertise = 7\nadvertize = \"10.0.0.1\"\n[listen]\nadmin = \"nowhere\"\ntftp = \"maybe\"\n[tls]\ncert = \"/c\"\n";
+        let want = [(1, "data_dir"), (2, "advertise"), (3, "advertize"), (5, "listen.admin"), (6, "listen.tftp"), (8, "tls.cert")];
+        assert_eq!(mistakes(text), want.map(|(line, key)| (line, key.to_owned())));
+    }
+
+    #[test]
+    fn text_that_is_not_toml_is_one_mistake_with_its_line() {
+        assert_eq!(mistakes("data_dir = \"/x\"\nlisten = [\n")[0].0, 2);
+    }
+
+    #[test]
+    fn one_port_for_two_services_is_refused() {
+        assert_eq!(mistakes("[listen]\nadmin = \"127.0.0.1:8080\"\n"), [(2, "listen.admin".to_owned())]);
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_one_that_was_probably_meant() {
+        let mistakes = Config::parse("interfase = \"eth0\"\n").expect_err("the key is unknown");
+        assert!(mistakes[0].message.contains("`interface`"), "{mistakes:?}");
+    }
+}

@@ -1,0 +1,149 @@
+//! Every change that can ever be made to the replicated state, as one versioned enum.
+//!
+//! bincode writes the position of a variant, so variants are only ever added at the end, and a published struct never
+//! changes: a new shape is a new struct with an upcaster in `codec`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::state::{
+    Asset, Group, Kind, MachinePolicy, Profile, Settings, Sighting, Template, TemplateKind, Token,
+};
+use crate::types::{Digest, LogIndex, Mac, Timestamp};
+
+/// One replicated change: applied as a whole or not at all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// Who asked: a token's name, `node` for the service itself.
+    pub actor: String,
+    /// When it was proposed, by the proposer's clock; the only time `apply` ever sees.
+    pub at: Timestamp,
+    /// A repeat with the same key is answered with the first outcome and changes nothing. Empty: no such protection.
+    pub idempotency_key: String,
+    /// sha256 over the request that carries the key, so that a key reused for something else is noticed. Computed by
+    /// the proposer: nodes of different versions must agree on it.
+    pub fingerprint: Digest,
+    /// The edits, in order. All of them or none.
+    pub edits: Vec<GuardedEdit>,
+    /// Kinds of which exactly the objects put by this command are to remain (`import --replace`).
+    pub replace: Vec<Kind>,
+    /// Accept groups whose selectors equal another group's; the lowest id wins then, as in matchbox.
+    pub allow_ties: bool,
+}
+
+/// An edit that applies only while its guard holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardedEdit {
+    /// What must be true of the object before.
+    pub guard: Guard,
+    /// What becomes of it.
+    pub edit: Edit,
+}
+
+impl From<Edit> for GuardedEdit {
+    fn from(edit: Edit) -> Self {
+        Self { guard: Guard::Any, edit }
+    }
+}
+
+/// What an edit expects to find (HTTP `If-Match`, `If-None-Match: *`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Guard {
+    /// Anything.
+    Any,
+    /// No object of that name.
+    Absent,
+    /// The object as that log entry left it.
+    Revision(LogIndex),
+}
+
+/// One change to one object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Edit {
+    /// Create or replace a profile.
+    PutProfile(Profile),
+    /// Remove a profile by id.
+    DeleteProfile(String),
+    /// Create or replace a group.
+    PutGroup(Group),
+    /// Remove a group by id.
+    DeleteGroup(String),
+    /// Create or replace a template.
+    PutTemplate(Template),
+    /// Remove a template by kind and name.
+    DeleteTemplate(TemplateKind, String),
+    /// Name a blob whose bytes are already stored.
+    PutAsset(Asset),
+    /// Forget a name; the bytes go later.
+    DeleteAsset(String),
+    /// Replace the shared settings.
+    PutSettings(Settings),
+    /// Create a token or change it.
+    PutToken(Token),
+    /// Revoke a token by id.
+    DeleteToken(String),
+    /// Machines seen on the network since the last such report.
+    Sightings(Vec<Sighting>),
+    /// What an operator wants of one machine.
+    SetMachinePolicy(Mac, MachinePolicy),
+    /// Forget a machine by any of its MACs.
+    DeleteMachine(Mac),
+}
+
+/// What a command did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Every edit was applied; one entry per edit, in order.
+    Applied {
+        /// What each edit did.
+        edits: Vec<Effect>,
+        /// Objects removed because `replace` named their kind.
+        pruned: u32,
+    },
+    /// Nothing was changed, for these reasons.
+    Refused(Vec<Refusal>),
+}
+
+/// What one edit did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// There was none before.
+    Created,
+    /// There was another before.
+    Updated,
+    /// It was so already.
+    Unchanged,
+    /// It is gone.
+    Deleted,
+}
+
+/// One reason why a command was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Position of the edit in the command.
+    pub edit: u32,
+    /// What kind of refusal it is.
+    pub code: RefusalCode,
+    /// Which object: `group/worker-1`.
+    pub object: String,
+    /// Which field of it, as a path (`selector.mac`); empty for the object as a whole.
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// The kinds of refusal; each has one HTTP status, chosen in the admin API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RefusalCode {
+    /// The content is not acceptable.
+    Invalid,
+    /// There is no such object.
+    NotFound,
+    /// A guard did not hold.
+    Conflict,
+    /// Two groups would match the same machines equally.
+    SelectorTie,
+    /// The idempotency key was used for another command.
+    KeyReused,
+}

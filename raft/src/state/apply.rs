@@ -1,0 +1,378 @@
+//! Applies one command to the state: all of its edits or none, the same on every node.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{
+    Kind, MACHINES_MAX, Machine, MachinePolicy, REPLAYS_MAX, Record, RecordKey, Replay, Sighting, State, Stored, check_edit,
+};
+use crate::command::{Command, Edit, Effect, Guard, GuardedEdit, Outcome, Refusal, RefusalCode};
+use crate::types::{LogIndex, Mac, Timestamp};
+
+/// The records a command touched, to be written or removed by the storage engine together with the applied index.
+pub type Touched = BTreeSet<RecordKey>;
+
+impl State {
+    /// Applies `command` as log entry `index`; answers what happened and which records to write.
+    pub fn apply(&mut self, index: LogIndex, command: &Command) -> (Outcome, Touched) {
+        self.applied = index;
+        if let Some(answer) = self.replayed(command) {
+            return (answer, Touched::new());
+        }
+        let mut step = Step { state: self.clone(), index, command, touched: Touched::new(), refusals: Vec::new() };
+        let outcome = step.run();
+        let Step { state, mut touched, .. } = step;
+        if matches!(outcome, Outcome::Applied { .. }) {
+            *self = state;
+        } else {
+            touched.clear();
+        }
+        self.remember(index, command, &outcome, &mut touched);
+        (outcome, touched)
+    }
+
+    fn replayed(&self, command: &Command) -> Option<Outcome> {
+        let replay = self.replays.get(&command.idempotency_key)?;
+        if replay.fingerprint == command.fingerprint {
+            return Some(replay.outcome.clone());
+        }
+        Some(Outcome::Refused(vec![Refusal {
+            edit: 0,
+            code: RefusalCode::KeyReused,
+            object: String::new(),
+            field: "idempotency_key".into(),
+            message: format!("the key was used for another change, log entry {}", replay.index),
+            hint: "use a new key for every change; repeat a key only to repeat the same request".into(),
+        }]))
+    }
+
+    fn remember(&mut self, index: LogIndex, command: &Command, outcome: &Outcome, touched: &mut Touched) {
+        let key = &command.idempotency_key;
+        if key.is_empty() {
+            return;
+        }
+        let replay = Replay { fingerprint: command.fingerprint, index, outcome: outcome.clone() };
+        self.insert_replay(key.clone(), Arc::new(replay));
+        touched.insert(RecordKey::Replay(key.clone()));
+        while self.replay_order.len() > REPLAYS_MAX {
+            let Some((oldest, key)) = self.replay_order.get_min().cloned() else { break };
+            self.replay_order.remove(&oldest);
+            self.replays.remove(&key);
+            touched.insert(RecordKey::Replay(key));
+        }
+    }
+}
+
+/// One command on its way: the state as it would become, and what speaks against it.
+struct Step<'a> {
+    state: State,
+    index: LogIndex,
+    command: &'a Command,
+    touched: Touched,
+    refusals: Vec<Refusal>,
+}
+
+/// How many reasons a refusal lists; a bad import of a thousand files need not answer with all.
+const REFUSALS_MAX: usize = 100;
+
+impl Step<'_> {
+    fn run(&mut self) -> Outcome {
+        let mut effects = Vec::with_capacity(self.command.edits.len());
+        for (at, guarded) in self.command.edits.iter().enumerate() {
+            let at = u32::try_from(at).unwrap_or(u32::MAX);
+            match self.edit(at, guarded) {
+                Ok(effect) => effects.push(effect),
+                Err(refusal) => self.refusals.push(*refusal),
+            }
+            if self.refusals.len() >= REFUSALS_MAX {
+                break;
+            }
+        }
+        let pruned = self.prune();
+        if !self.command.allow_ties {
+            self.check_ties();
+        }
+        if self.refusals.is_empty() {
+            Outcome::Applied { edits: effects, pruned }
+        } else {
+            Outcome::Refused(std::mem::take(&mut self.refusals))
+        }
+    }
+
+    fn edit(&mut self, at: u32, guarded: &GuardedEdit) -> Result<Effect, Box<Refusal>> {
+        check_edit(&guarded.edit).map_err(|mut refusal| {
+            refusal.edit = at;
+            refusal
+        })?;
+        self.check_guard(at, guarded)?;
+        Ok(match &guarded.edit {
+            Edit::PutProfile(value) => {
+                let (effect, next) = self.stored(self.state.profiles.get(&value.id), value);
+                self.write(effect, Record::Profile(next))
+            }
+            Edit::PutGroup(value) => {
+                let (effect, next) = self.stored(self.state.groups.get(&value.id), value);
+                self.write(effect, Record::Group(next))
+            }
+            Edit::PutTemplate(value) => {
+                let old = self.state.templates.get(&(value.kind, value.name.clone()));
+                let (effect, next) = self.stored(old, value);
+                self.write(effect, Record::Template(next))
+            }
+            Edit::PutAsset(value) => {
+                let (effect, next) = self.stored(self.state.assets.get(&value.name), value);
+                self.write(effect, Record::Asset(next))
+            }
+            Edit::PutSettings(value) => {
+                let (effect, next) = self.stored(self.state.settings.as_ref(), value);
+                self.write(effect, Record::Settings(next))
+            }
+            Edit::PutToken(value) => {
+                let (effect, next) = self.stored(self.state.tokens.get(&value.id), value);
+                self.write(effect, Record::Token(next))
+            }
+            Edit::Sightings(list) => self.sightings(list),
+            Edit::SetMachinePolicy(mac, policy) => self.set_policy(mac, policy),
+            Edit::DeleteProfile(id) => self.delete(at, RecordKey::Profile(id.clone()))?,
+            Edit::DeleteGroup(id) => self.delete(at, RecordKey::Group(id.clone()))?,
+            Edit::DeleteTemplate(kind, name) => self.delete(at, RecordKey::Template(*kind, name.clone()))?,
+            Edit::DeleteAsset(name) => self.delete(at, RecordKey::Asset(name.clone()))?,
+            Edit::DeleteToken(id) => self.delete(at, RecordKey::Token(id.clone()))?,
+            Edit::DeleteMachine(mac) => self.delete(at, self.machine_key(mac))?,
+        })
+    }
+
+    /// The object as it will be stored: history kept, and untouched if nothing differs.
+    fn stored<T: Clone + PartialEq>(&self, old: Option<&Arc<Stored<T>>>, value: &T) -> (Effect, Arc<Stored<T>>) {
+        if let Some(same) = old.filter(|old| old.value == *value) {
+            return (Effect::Unchanged, same.clone());
+        }
+        let next = Stored {
+            revision: self.index,
+            created_at: old.map_or(self.command.at, |old| old.created_at),
+            updated_at: self.command.at,
+            updated_by: self.command.actor.clone(),
+            value: value.clone(),
+        };
+        (if old.is_some() { Effect::Updated } else { Effect::Created }, Arc::new(next))
+    }
+
+    fn write(&mut self, effect: Effect, record: Record) -> Effect {
+        if effect != Effect::Unchanged {
+            self.touched.insert(record.key());
+            self.state.restore(record);
+        }
+        effect
+    }
+
+    fn delete(&mut self, at: u32, key: RecordKey) -> Result<Effect, Box<Refusal>> {
+        if !self.state.forget(&key) {
+            return Err(Box::new(Refusal {
+                edit: at,
+                code: RefusalCode::NotFound,
+                object: key.to_string(),
+                field: String::new(),
+                message: "there is none of that name".into(),
+                hint: "list what exists, then repeat with one of those names".into(),
+            }));
+        }
+        self.touched.insert(key);
+        Ok(Effect::Deleted)
+    }
+
+    fn check_guard(&self, at: u32, guarded: &GuardedEdit) -> Result<(), Box<Refusal>> {
+        let Some(key) = self.key_of(&guarded.edit) else { return Ok(()) };
+        let found = self.state.revision(&key);
+        let (holds, message) = match guarded.guard {
+            Guard::Any => return Ok(()),
+            Guard::Absent => (found.is_none(), "it exists already".to_owned()),
+            Guard::Revision(want) => (
+                found == Some(want),
+                found.map_or_else(
+                    || format!("revision {want} was expected but it does not exist"),
+                    |found| format!("revision {want} was expected but it is at {found}"),
+                ),
+            ),
+        };
+        if holds {
+            return Ok(());
+        }
+        Err(Box::new(Refusal {
+            edit: at,
+            code: RefusalCode::Conflict,
+            object: key.to_string(),
+            field: String::new(),
+            message,
+            hint: "someone else changed it: read it again, then decide".into(),
+        }))
+    }
+
+    fn key_of(&self, edit: &Edit) -> Option<RecordKey> {
+        Some(match edit {
+            Edit::PutProfile(profile) => RecordKey::Profile(profile.id.clone()),
+            Edit::PutGroup(group) => RecordKey::Group(group.id.clone()),
+            Edit::PutTemplate(template) => RecordKey::Template(template.kind, template.name.clone()),
+            Edit::PutAsset(asset) => RecordKey::Asset(asset.name.clone()),
+            Edit::PutSettings(_) => RecordKey::Settings,
+            Edit::PutToken(token) => RecordKey::Token(token.id.clone()),
+            Edit::DeleteProfile(id) => RecordKey::Profile(id.clone()),
+            Edit::DeleteGroup(id) => RecordKey::Group(id.clone()),
+            Edit::DeleteTemplate(kind, name) => RecordKey::Template(*kind, name.clone()),
+            Edit::DeleteAsset(name) => RecordKey::Asset(name.clone()),
+            Edit::DeleteToken(id) => RecordKey::Token(id.clone()),
+            Edit::DeleteMachine(mac) | Edit::SetMachinePolicy(mac, _) => self.machine_key(mac),
+            Edit::Sightings(_) => return None,
+        })
+    }
+
+    fn machine_key(&self, mac: &Mac) -> RecordKey {
+        RecordKey::Machine(self.state.machine_of_mac.get(mac).unwrap_or(mac).clone())
+    }
+
+    /// Removes what `replace` names and this command did not put.
+    fn prune(&mut self) -> u32 {
+        let kept: BTreeSet<RecordKey> = self.command.edits.iter().filter_map(|edit| self.key_of(&edit.edit)).collect();
+        let mut doomed = Vec::new();
+        for kind in &self.command.replace {
+            doomed.extend(self.state.keys(*kind).filter(|key| !kept.contains(key)));
+        }
+        for key in &doomed {
+            self.state.forget(key);
+            self.touched.insert(key.clone());
+        }
+        u32::try_from(doomed.len()).unwrap_or(u32::MAX)
+    }
+
+    fn check_ties(&mut self) {
+        for (at, guarded) in self.command.edits.iter().enumerate() {
+            let Edit::PutGroup(group) = &guarded.edit else { continue };
+            let others: Vec<&str> = self.state.ties_of(group).filter(|id| *id != group.id).take(3).collect();
+            if others.is_empty() || self.refusals.len() >= REFUSALS_MAX {
+                continue;
+            }
+            self.refusals.push(Refusal {
+                edit: u32::try_from(at).unwrap_or(u32::MAX),
+                code: RefusalCode::SelectorTie,
+                object: format!("group/{}", group.id),
+                field: "selector".into(),
+                message: format!("group `{}` has an equal selector, so which of them wins would be chance", others.join("`, `")),
+                hint: "add a label to one of them, remove one, or allow ties (then the lowest id wins)".into(),
+            });
+        }
+    }
+
+    fn sightings(&mut self, list: &[Sighting]) -> Effect {
+        let mut effect = Effect::Unchanged;
+        for sighting in list {
+            let known = self.state.machine(&sighting.mac).or_else(|| self.state.machine_of_uuid(&sighting.uuid)).cloned();
+            if known.is_none() && self.state.machines.len() >= MACHINES_MAX {
+                continue;
+            }
+            let mut next = known.as_deref().cloned().unwrap_or_else(|| unknown(sighting.mac.clone(), sighting.at));
+            next.learn(sighting);
+            if known.as_deref() != Some(&next) {
+                self.write(Effect::Updated, Record::Machine(Arc::new(next)));
+                effect = Effect::Updated;
+            }
+        }
+        effect
+    }
+
+    fn set_policy(&mut self, mac: &Mac, policy: &MachinePolicy) -> Effect {
+        let known = self.state.machine(mac).cloned();
+        let mut next = known.as_deref().cloned().unwrap_or_else(|| unknown(mac.clone(), Timestamp(0)));
+        next.policy = policy.clone();
+        let effect = match &known {
+            None => Effect::Created,
+            Some(old) if **old == next => Effect::Unchanged,
+            Some(_) => Effect::Updated,
+        };
+        self.write(effect, Record::Machine(Arc::new(next)))
+    }
+}
+
+fn unknown(mac: Mac, first_seen: Timestamp) -> Machine {
+    Machine {
+        macs: vec![mac],
+        uuid: String::new(),
+        serial: String::new(),
+        arch: String::new(),
+        address: String::new(),
+        first_seen,
+        last_seen: Timestamp(0),
+        policy: MachinePolicy::default(),
+    }
+}
+
+/// How many cards one machine may gather; a forged UUID shared by many hosts must not grow one record for ever.
+const MACS_PER_MACHINE_MAX: usize = 16;
+
+impl Machine {
+    /// Takes over what a sighting says and this record does not know better.
+    fn learn(&mut self, sighting: &Sighting) {
+        if !self.macs.contains(&sighting.mac) && self.macs.len() < MACS_PER_MACHINE_MAX {
+            self.macs.push(sighting.mac.clone());
+        }
+        for (field, value) in [
+            (&mut self.uuid, &sighting.uuid),
+            (&mut self.serial, &sighting.serial),
+            (&mut self.arch, &sighting.arch),
+            (&mut self.address, &sighting.address),
+        ] {
+            if !value.is_empty() {
+                field.clone_from(value);
+            }
+        }
+        if self.first_seen == Timestamp(0) {
+            self.first_seen = sighting.at;
+        }
+        self.last_seen = self.last_seen.max(sighting.at);
+    }
+}
+
+impl State {
+    /// Removes a record; says whether there was one.
+    fn forget(&mut self, key: &RecordKey) -> bool {
+        match key {
+            RecordKey::Profile(id) => self.profiles.remove(id).is_some(),
+            RecordKey::Group(id) => self.remove_group(id),
+            RecordKey::Template(kind, name) => self.templates.remove(&(*kind, name.clone())).is_some(),
+            RecordKey::Asset(name) => self.assets.remove(name).is_some(),
+            RecordKey::Token(id) => self.tokens.remove(id).is_some(),
+            RecordKey::Settings => self.settings.take().is_some(),
+            RecordKey::Machine(mac) => self.remove_machine(mac),
+            RecordKey::Replay(key) => self.replays.remove(key).is_some(),
+        }
+    }
+
+    fn revision(&self, key: &RecordKey) -> Option<LogIndex> {
+        match key {
+            RecordKey::Profile(id) => self.profiles.get(id).map(|stored| stored.revision),
+            RecordKey::Group(id) => self.groups.get(id).map(|stored| stored.revision),
+            RecordKey::Template(kind, name) => {
+                self.templates.get(&(*kind, name.clone())).map(|stored| stored.revision)
+            }
+            RecordKey::Asset(name) => self.assets.get(name).map(|stored| stored.revision),
+            RecordKey::Token(id) => self.tokens.get(id).map(|stored| stored.revision),
+            RecordKey::Settings => self.settings.as_ref().map(|stored| stored.revision),
+            // Machines change with every sighting and carry no revision: a guard can only ask for absence.
+            RecordKey::Machine(mac) => self.machines.get(mac).map(|_| LogIndex(0)),
+            RecordKey::Replay(key) => self.replays.get(key).map(|replay| replay.index),
+        }
+    }
+
+    fn keys(&self, kind: Kind) -> impl Iterator<Item = RecordKey> {
+        let keys: Vec<RecordKey> = match kind {
+            Kind::Profile => self.profiles.keys().cloned().map(RecordKey::Profile).collect(),
+            Kind::Group => self.groups.keys().cloned().map(RecordKey::Group).collect(),
+            Kind::Template => {
+                self.templates.keys().cloned().map(|(kind, name)| RecordKey::Template(kind, name)).collect()
+            }
+            Kind::Asset => self.assets.keys().cloned().map(RecordKey::Asset).collect(),
+            Kind::Token => self.tokens.keys().cloned().map(RecordKey::Token).collect(),
+            Kind::Settings => self.settings.iter().map(|_| RecordKey::Settings).collect(),
+            Kind::Machine => self.machines.keys().cloned().map(RecordKey::Machine).collect(),
+        };
+        keys.into_iter()
+    }
+}

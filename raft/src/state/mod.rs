@@ -1,0 +1,353 @@
+//! The replicated state held in memory: what every node agrees on, read without waiting.
+//!
+//! Pure: no clock, no I/O, and ordered maps only, so that the same log gives the same bytes on every node. Cloning is
+//! cheap (the maps share their structure), so readers hold a consistent snapshot while the next one is built.
+
+mod apply;
+mod machine;
+mod objects;
+mod select;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use serde::{Deserialize, Serialize};
+
+pub use machine::{Machine, MachinePolicy, Sighting};
+pub use objects::{
+    Asset, DhcpMode, Group, Kind, NetBoot, Profile, Role, ScriptStyle, Settings, Template, TemplateKind, Token,
+};
+pub use select::{SelectorIndex, normal_selector};
+pub use validate::{TEMPLATE_BYTES_MAX, check_edit};
+
+use crate::command::Outcome;
+use crate::types::{Digest, LogIndex, Mac, Timestamp};
+
+/// An object with the history of its last change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored<T> {
+    /// The log entry that wrote it last.
+    pub revision: LogIndex,
+    /// When it was first written.
+    pub created_at: Timestamp,
+    /// When it was written last.
+    pub updated_at: Timestamp,
+    /// Who wrote it last.
+    pub updated_by: String,
+    /// The object itself.
+    pub value: T,
+}
+
+/// The remembered answer to a command with an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    /// What the key was used for.
+    pub fingerprint: Digest,
+    /// The log entry that did it.
+    pub index: LogIndex,
+    /// What was answered.
+    pub outcome: Outcome,
+}
+
+/// How many idempotency keys are remembered; the oldest is forgotten first.
+pub const REPLAYS_MAX: usize = 1024;
+/// How many machines are recorded; beyond it unknown ones are ignored, so that a flood of made-up MACs costs nothing.
+pub const MACHINES_MAX: usize = 200_000;
+
+type Table<K, V> = OrdMap<K, Arc<Stored<V>>>;
+
+/// Everything the cluster agrees on.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    applied: LogIndex,
+    profiles: Table<String, Profile>,
+    groups: Table<String, Group>,
+    templates: Table<(TemplateKind, String), Template>,
+    assets: Table<String, Asset>,
+    tokens: Table<String, Token>,
+    settings: Option<Arc<Stored<Settings>>>,
+    machines: OrdMap<Mac, Arc<Machine>>,
+    replays: OrdMap<String, Arc<Replay>>,
+    // Derived from the above, never stored.
+    selectors: SelectorIndex,
+    machine_of_mac: OrdMap<Mac, Mac>,
+    machine_of_uuid: OrdMap<String, Mac>,
+    replay_order: OrdMap<LogIndex, String>,
+}
+
+impl State {
+    /// The last log entry this state includes.
+    #[must_use]
+    pub fn applied(&self) -> LogIndex {
+        self.applied
+    }
+
+    /// A profile by id.
+    #[must_use]
+    pub fn profile(&self, id: &str) -> Option<&Arc<Stored<Profile>>> {
+        self.profiles.get(id)
+    }
+
+    /// All profiles by id.
+    pub fn profiles(&self) -> impl ExactSizeIterator<Item = &Arc<Stored<Profile>>> {
+        self.profiles.values()
+    }
+
+    /// A group by id.
+    #[must_use]
+    pub fn group(&self, id: &str) -> Option<&Arc<Stored<Group>>> {
+        self.groups.get(id)
+    }
+
+    /// All groups by id.
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = &Arc<Stored<Group>>> {
+        self.groups.values()
+    }
+
+    /// The group that wins for these labels.
+    #[must_use]
+    pub fn select(&self, labels: &BTreeMap<String, String>) -> Option<&Arc<Stored<Group>>> {
+        self.groups.get(self.selectors.find(labels)?)
+    }
+
+    /// Ids of groups whose selector means the same as `group`'s.
+    pub fn ties_of(&self, group: &Group) -> impl Iterator<Item = &str> {
+        self.selectors.equals_of(group)
+    }
+
+    /// A template by kind and name.
+    #[must_use]
+    pub fn template(&self, kind: TemplateKind, name: &str) -> Option<&Arc<Stored<Template>>> {
+        self.templates.get(&(kind, name.to_owned()))
+    }
+
+    /// All templates by kind and name.
+    pub fn templates(&self) -> impl ExactSizeIterator<Item = &Arc<Stored<Template>>> {
+        self.templates.values()
+    }
+
+    /// An asset by name.
+    #[must_use]
+    pub fn asset(&self, name: &str) -> Option<&Arc<Stored<Asset>>> {
+        self.assets.get(name)
+    }
+
+    /// Assets by name, from the first name that is not less than `from`.
+    pub fn assets_from<'a>(&'a self, from: &str) -> impl Iterator<Item = &'a Arc<Stored<Asset>>> {
+        self.assets.range(from.to_owned()..).map(|(_, asset)| asset)
+    }
+
+    /// How many assets have a name.
+    #[must_use]
+    pub fn assets_len(&self) -> usize {
+        self.assets.len()
+    }
+
+    /// The shared settings; defaults until someone changes them.
+    #[must_use]
+    pub fn settings(&self) -> Option<&Arc<Stored<Settings>>> {
+        self.settings.as_ref()
+    }
+
+    /// A token by id.
+    #[must_use]
+    pub fn token(&self, id: &str) -> Option<&Arc<Stored<Token>>> {
+        self.tokens.get(id)
+    }
+
+    /// All tokens by id.
+    pub fn tokens(&self) -> impl ExactSizeIterator<Item = &Arc<Stored<Token>>> {
+        self.tokens.values()
+    }
+
+    /// A machine by any of its MACs.
+    #[must_use]
+    pub fn machine(&self, mac: &Mac) -> Option<&Arc<Machine>> {
+        self.machines.get(self.machine_of_mac.get(mac)?)
+    }
+
+    /// A machine by SMBIOS UUID (lower case).
+    #[must_use]
+    pub fn machine_of_uuid(&self, uuid: &str) -> Option<&Arc<Machine>> {
+        self.machines.get(self.machine_of_uuid.get(uuid)?)
+    }
+
+    /// All machines by first MAC.
+    pub fn machines(&self) -> impl ExactSizeIterator<Item = &Arc<Machine>> {
+        self.machines.values()
+    }
+}
+
+/// The name of one stored record, as the storage engine files it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RecordKey {
+    /// A profile by id.
+    Profile(String),
+    /// A group by id.
+    Group(String),
+    /// A template by kind and name.
+    Template(TemplateKind, String),
+    /// An asset by name.
+    Asset(String),
+    /// A token by id.
+    Token(String),
+    /// The settings.
+    Settings,
+    /// A machine by its first MAC.
+    Machine(Mac),
+    /// A remembered answer by idempotency key.
+    Replay(String),
+}
+
+/// One stored record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// A profile.
+    Profile(Arc<Stored<Profile>>),
+    /// A group.
+    Group(Arc<Stored<Group>>),
+    /// A template.
+    Template(Arc<Stored<Template>>),
+    /// An asset.
+    Asset(Arc<Stored<Asset>>),
+    /// A token.
+    Token(Arc<Stored<Token>>),
+    /// The settings.
+    Settings(Arc<Stored<Settings>>),
+    /// A machine.
+    Machine(Arc<Machine>),
+    /// A remembered answer under its idempotency key.
+    Replay(String, Arc<Replay>),
+}
+
+impl Record {
+    /// The name this record is filed under.
+    #[must_use]
+    pub fn key(&self) -> RecordKey {
+        match self {
+            Self::Profile(profile) => RecordKey::Profile(profile.value.id.clone()),
+            Self::Group(group) => RecordKey::Group(group.value.id.clone()),
+            Self::Template(template) => RecordKey::Template(template.value.kind, template.value.name.clone()),
+            Self::Asset(asset) => RecordKey::Asset(asset.value.name.clone()),
+            Self::Token(token) => RecordKey::Token(token.value.id.clone()),
+            Self::Settings(_) => RecordKey::Settings,
+            Self::Machine(machine) => RecordKey::Machine(machine.macs[0].clone()),
+            Self::Replay(key, _) => RecordKey::Replay(key.clone()),
+        }
+    }
+}
+
+/// `group/worker-1`: how messages name an object.
+impl fmt::Display for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Profile(id) => write!(f, "profile/{id}"),
+            Self::Group(id) => write!(f, "group/{id}"),
+            Self::Template(kind, name) => write!(f, "template/{}/{name}", kind.name()),
+            Self::Asset(name) => write!(f, "asset/{name}"),
+            Self::Token(id) => write!(f, "token/{id}"),
+            Self::Settings => f.write_str("settings"),
+            Self::Machine(mac) => write!(f, "machine/{mac}"),
+            Self::Replay(key) => write!(f, "idempotency-key/{key}"),
+        }
+    }
+}
+
+impl State {
+    /// The record of that name as it is now; `None` once it has been removed.
+    #[must_use]
+    pub fn record(&self, key: &RecordKey) -> Option<Record> {
+        match key {
+            RecordKey::Profile(id) => self.profiles.get(id).cloned().map(Record::Profile),
+            RecordKey::Group(id) => self.groups.get(id).cloned().map(Record::Group),
+            RecordKey::Template(kind, name) => {
+                self.templates.get(&(*kind, name.clone())).cloned().map(Record::Template)
+            }
+            RecordKey::Asset(name) => self.assets.get(name).cloned().map(Record::Asset),
+            RecordKey::Token(id) => self.tokens.get(id).cloned().map(Record::Token),
+            RecordKey::Settings => self.settings.clone().map(Record::Settings),
+            RecordKey::Machine(mac) => self.machines.get(mac).cloned().map(Record::Machine),
+            RecordKey::Replay(key) => self.replays.get(key).map(|replay| Record::Replay(key.clone(), replay.clone())),
+        }
+    }
+
+    /// Every record, in the order of its key.
+    pub fn records(&self) -> impl Iterator<Item = Record> {
+        let profiles = self.profiles.values().cloned().map(Record::Profile);
+        let groups = self.groups.values().cloned().map(Record::Group);
+        let templates = self.templates.values().cloned().map(Record::Template);
+        let assets = self.assets.values().cloned().map(Record::Asset);
+        let tokens = self.tokens.values().cloned().map(Record::Token);
+        let settings = self.settings.iter().cloned().map(Record::Settings);
+        let machines = self.machines.values().cloned().map(Record::Machine);
+        let replays = self.replays.iter().map(|(key, replay)| Record::Replay(key.clone(), replay.clone()));
+        profiles.chain(groups).chain(templates).chain(assets).chain(tokens).chain(settings).chain(machines).chain(replays)
+    }
+
+    /// Puts a record back as it was stored, replacing any of its name.
+    pub fn restore(&mut self, record: Record) {
+        match record {
+            Record::Profile(profile) => drop(self.profiles.insert(profile.value.id.clone(), profile)),
+            Record::Group(group) => self.insert_group(group),
+            Record::Template(template) => {
+                self.templates.insert((template.value.kind, template.value.name.clone()), template);
+            }
+            Record::Asset(asset) => drop(self.assets.insert(asset.value.name.clone(), asset)),
+            Record::Token(token) => drop(self.tokens.insert(token.value.id.clone(), token)),
+            Record::Settings(settings) => self.settings = Some(settings),
+            Record::Machine(machine) => self.insert_machine(machine),
+            Record::Replay(key, replay) => self.insert_replay(key, replay),
+        }
+    }
+
+    /// Says up to which log entry the restored records go.
+    pub fn set_applied(&mut self, index: LogIndex) {
+        self.applied = index;
+    }
+
+    fn insert_group(&mut self, group: Arc<Stored<Group>>) {
+        self.remove_group(&group.value.id);
+        self.selectors.insert(&group.value);
+        self.groups.insert(group.value.id.clone(), group);
+    }
+
+    fn remove_group(&mut self, id: &str) -> bool {
+        let Some(old) = self.groups.remove(id) else { return false };
+        self.selectors.remove(&old.value);
+        true
+    }
+
+    fn insert_machine(&mut self, machine: Arc<Machine>) {
+        let Some(first) = machine.macs.first().cloned() else { return };
+        self.remove_machine(&first);
+        for mac in &machine.macs {
+            self.machine_of_mac.insert(mac.clone(), first.clone());
+        }
+        if !machine.uuid.is_empty() {
+            self.machine_of_uuid.insert(machine.uuid.clone(), first.clone());
+        }
+        self.machines.insert(first, machine);
+    }
+
+    fn remove_machine(&mut self, first: &Mac) -> bool {
+        let Some(old) = self.machines.remove(first) else { return false };
+        for mac in &old.macs {
+            self.machine_of_mac.remove(mac);
+        }
+        if self.machine_of_uuid.get(&old.uuid) == Some(first) {
+            self.machine_of_uuid.remove(&old.uuid);
+        }
+        true
+    }
+
+    fn insert_replay(&mut self, key: String, replay: Arc<Replay>) {
+        if let Some(old) = self.replays.get(&key) {
+            self.replay_order.remove(&old.index);
+        }
+        self.replay_order.insert(replay.index, key.clone());
+        self.replays.insert(key, replay);
+    }
+}

@@ -1,0 +1,180 @@
+//! What an object must satisfy to be stored at all, checked before a command is proposed and again when it is applied.
+//!
+//! These rules are part of the replicated state machine: all nodes must decide alike, so a new rule needs a new
+//! feature level. Rules of taste (a group needs a profile) belong to the admin API.
+
+use super::objects::{Asset, Group, Profile, Settings, Template};
+use crate::command::{Edit, Refusal, RefusalCode};
+use crate::types::Mac;
+
+/// Length of a name or id, in bytes.
+pub const NAME_BYTES_MAX: usize = 1024;
+/// Length of one kernel, initrd or argument line, in bytes.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+/// How many initrds or arguments a profile has.
+const LINES_MAX: usize = 1024;
+/// How many labels a selector asks for.
+const SELECTORS_MAX: usize = 64;
+/// Size of a group's metadata, in bytes.
+const METADATA_BYTES_MAX: usize = 1024 * 1024;
+/// Size of one template, in bytes.
+pub const TEMPLATE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How many sightings one command reports.
+pub const SIGHTINGS_MAX: usize = 1024;
+
+type Check = Result<(), Box<Refusal>>;
+
+/// Checks the content of an edit by itself, without looking at the state.
+///
+/// # Errors
+/// The first thing wrong with it; `edit` is left 0 for the caller to fill in.
+pub fn check_edit(edit: &Edit) -> Check {
+    match edit {
+        Edit::PutProfile(profile) => check_profile(profile),
+        Edit::PutGroup(group) => check_group(group),
+        Edit::PutTemplate(template) => check_template(template),
+        Edit::PutAsset(asset) => check_asset(asset),
+        Edit::PutSettings(settings) => check_settings(settings),
+        Edit::PutToken(token) => check_id(&format!("token/{}", token.id), "id", &token.id),
+        Edit::Sightings(list) if list.len() > SIGHTINGS_MAX => {
+            let message = format!("{} sightings in one command, at most {SIGHTINGS_MAX}", list.len());
+            refuse("machine", "", message, "send them in smaller commands")
+        }
+        Edit::SetMachinePolicy(mac, policy) => check_loader(&format!("machine/{mac}"), "policy.loader", &policy.loader),
+        Edit::Sightings(_)
+        | Edit::DeleteProfile(_)
+        | Edit::DeleteGroup(_)
+        | Edit::DeleteTemplate(..)
+        | Edit::DeleteAsset(_)
+        | Edit::DeleteToken(_)
+        | Edit::DeleteMachine(_) => Ok(()),
+    }
+}
+
+fn check_profile(profile: &Profile) -> Check {
+    let object = format!("profile/{}", profile.id);
+    check_id(&object, "id", &profile.id)?;
+    let Some(boot) = &profile.boot else { return Ok(()) };
+    check_line(&object, "boot.kernel", &boot.kernel)?;
+    for (field, lines) in [("boot.initrd", &boot.initrd), ("boot.args", &boot.args)] {
+        if lines.len() > LINES_MAX {
+            let message = format!("{} entries, at most {LINES_MAX}", lines.len());
+            return refuse(&object, field, message, "put fewer entries there");
+        }
+        for (at, line) in lines.iter().enumerate() {
+            check_line(&object, &format!("{field}[{at}]"), line)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_group(group: &Group) -> Check {
+    let object = format!("group/{}", group.id);
+    check_id(&object, "id", &group.id)?;
+    if group.selector.len() > SELECTORS_MAX {
+        let message = format!("{} labels, at most {SELECTORS_MAX}", group.selector.len());
+        return refuse(&object, "selector", message, "select by fewer labels");
+    }
+    for (key, value) in &group.selector {
+        let field = format!("selector.{key}");
+        if key.len() + value.len() > NAME_BYTES_MAX {
+            let message = format!("longer than {NAME_BYTES_MAX} bytes");
+            return refuse(&object, &field, message, "shorten the label");
+        }
+        if key.eq_ignore_ascii_case("mac")
+            && let Err(error) = value.parse::<Mac>()
+        {
+            return refuse(&object, &field, error.to_string(), "correct the address; no machine could ever match it");
+        }
+    }
+    if group.metadata.is_empty() {
+        return Ok(());
+    }
+    if group.metadata.len() > METADATA_BYTES_MAX {
+        let message = format!("{} bytes, at most {METADATA_BYTES_MAX}", group.metadata.len());
+        return refuse(&object, "metadata", message, "move large values into a template");
+    }
+    match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&group.metadata) {
+        Ok(_) => Ok(()),
+        Err(error) => refuse(&object, "metadata", format!("not a JSON object: {error}"), "write it as {\"key\": value, …}"),
+    }
+}
+
+fn check_template(template: &Template) -> Check {
+    let object = format!("template/{}/{}", template.kind.name(), template.name);
+    check_path(&object, "name", &template.name)?;
+    if template.content.len() > TEMPLATE_BYTES_MAX {
+        let message = format!("{} bytes, at most {TEMPLATE_BYTES_MAX}", template.content.len());
+        return refuse(&object, "content", message, "serve large files as assets");
+    }
+    Ok(())
+}
+
+fn check_asset(asset: &Asset) -> Check {
+    let object = format!("asset/{}", asset.name);
+    check_path(&object, "name", &asset.name)?;
+    let media_type = &asset.media_type;
+    if media_type.len() > NAME_BYTES_MAX || !media_type.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        return refuse(&object, "media_type", "not a header value".into(), "write it as `type/subtype`, or leave it out");
+    }
+    Ok(())
+}
+
+fn check_settings(settings: &Settings) -> Check {
+    for (at, arg) in settings.extra_kernel_args.iter().enumerate() {
+        check_line("settings", &format!("extra_kernel_args[{at}]"), arg)?;
+    }
+    if settings.extra_kernel_args.len() > LINES_MAX {
+        return refuse("settings", "extra_kernel_args", format!("more than {LINES_MAX}"), "put fewer arguments there");
+    }
+    settings.loaders.iter().try_for_each(|(class, loader)| check_loader("settings", &format!("loaders.{class}"), loader))
+}
+
+fn check_loader(object: &str, field: &str, name: &str) -> Check {
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    if plain && name.len() <= 120 && !name.starts_with('.') {
+        return Ok(());
+    }
+    let message = format!("`{}` is not a boot loader's file name", name.escape_debug());
+    refuse(object, field, message, "use letters, digits, `.`, `_` and `-`, at most 120 of them (BOOTP's file field)")
+}
+
+fn check_id(object: &str, field: &str, id: &str) -> Check {
+    if id.is_empty() {
+        return refuse(object, field, "empty".into(), "give it a name");
+    }
+    if id.len() > NAME_BYTES_MAX || id.chars().any(char::is_control) {
+        let message = format!("longer than {NAME_BYTES_MAX} bytes, or with a control character in it");
+        return refuse(object, field, message, "use a short name of printable characters");
+    }
+    Ok(())
+}
+
+fn check_path(object: &str, field: &str, path: &str) -> Check {
+    check_id(object, field, path)?;
+    if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        let message = format!("`{path}` is not a plain relative path");
+        return refuse(object, field, message, "write it without leading, trailing or doubled slashes and without `.` or `..`");
+    }
+    Ok(())
+}
+
+/// A line of an iPXE script or a kernel command line: a line break in it would be a command of its own.
+fn check_line(object: &str, field: &str, line: &str) -> Check {
+    if line.len() > LINE_BYTES_MAX || line.contains(['\n', '\r', '\0']) {
+        let message = format!("longer than {LINE_BYTES_MAX} bytes, or with a line break or NUL in it");
+        return refuse(object, field, message, "write it on one line: iPXE would take the next line as a command");
+    }
+    Ok(())
+}
+
+fn refuse(object: &str, field: &str, message: String, hint: &str) -> Check {
+    Err(Box::new(Refusal {
+        edit: 0,
+        code: RefusalCode::Invalid,
+        object: object.to_owned(),
+        field: field.to_owned(),
+        message,
+        hint: hint.to_owned(),
+    }))
+}
