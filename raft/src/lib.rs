@@ -1,7 +1,25 @@
 //! Our replicated state: what every node agrees on, how it changes, and where it lives.
 //!
 //! `command` is every change there is; `state` is what they add up to and applies them; `types` are the values in both.
+//! `cluster` is the handle the rest of the program holds. Below it: `log_store` and `state_machine` are what openraft
+//! drives, `writer` is the one thread that writes for both, `engine` is the store, `codec` turns values into bytes.
 
+pub mod cluster;
+pub mod codec;
 pub mod command;
+pub mod engine;
+pub mod failure;
+mod files;
+pub mod home;
+pub mod log_store;
+pub mod mark;
+pub mod network;
+pub mod snapshot;
 pub mod state;
+pub mod state_machine;
+pub mod type_config;
 pub mod types;
+pub mod writer;
+
+pub use cluster::{Cluster, Committed, EngineKind, OpenError, Options, ProposeError, Status};
+pub use failure::Fatal;

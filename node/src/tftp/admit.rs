@@ -1,0 +1,112 @@
+//! From a read request to a transfer, or to a refusal that says why.
+
+use std::time::{Duration, Instant};
+
+use super::loop_breaker::Signature;
+use super::names::{NAME_BYTES_MAX, Name};
+use super::options::{Agreed, blksize_for_link};
+use super::packet::{self, ErrorCode, Mode, Request};
+use super::questions::{Client, Ending, Event, Lookup, Refusal, What};
+use super::server::Driver;
+use super::sessions::{Key, Session};
+use super::source::{self, NETASCII_BYTES_MAX, Source};
+use super::transfer::Transfer;
+
+/// A request repeated in mid-transfer within this time of the last progress is a late copy; afterwards the client has
+/// started anew. Firmware uses the same port on every boot.
+const RESTART_QUIET: Duration = Duration::from_secs(1);
+
+impl Driver {
+    /// Answers a read request.
+    pub(super) async fn on_request(
+        &mut self,
+        key: Key,
+        interface: Option<u32>,
+        request: &Request,
+        datagram: &[u8],
+        now: Instant,
+    ) {
+        if let Some(session) = self.sessions.get(&key) {
+            if *session.request == *datagram {
+                if !session.transfer.opened() {
+                    let step = session.transfer.on_request_repeated(now);
+                    return self.apply(key, step).await;
+                }
+                let quiet = now.saturating_duration_since(session.transfer.progress_at());
+                if !session.transfer.all_sent() && quiet < RESTART_QUIET {
+                    return;
+                }
+            }
+            self.end(key, Ending::Replaced);
+        }
+        if !self.allowance.take(key.0.ip(), now) {
+            tracing::debug!(client = %key.0, "tftp client asks too often");
+            return;
+        }
+        let client = Client { address: key.0, local: key.1, interface, signature: Signature::of(request) };
+        match self.open(request, &client) {
+            Ok((name, source)) => self.start(key, client, name, source, request, datagram, now).await,
+            Err(None) => tracing::debug!(client = %key.0, "tftp client is not served"),
+            Err(Some(refusal)) => {
+                let name = packet::printable(&request.name, NAME_BYTES_MAX);
+                tracing::debug!(client = %key.0, name, ?refusal, "tftp request refused");
+                let (code, text) = words_for(refusal);
+                self.send(key, &packet::error(code, &text)).await;
+                let what = What::Refused(refusal);
+                self.questions.event(Event { name, client, what });
+            }
+        }
+    }
+
+    /// Finds the bytes of a request; `Err(None)` when it is to be ignored.
+    fn open(&self, request: &Request, client: &Client) -> Result<(Name, Source), Option<Refusal>> {
+        let address = client.address.ip();
+        self.sessions.has_room(address, false).map_err(Some)?;
+        let name = Name::parse(&request.name).map_err(|bad| Some(Refusal::BadName(bad)))?;
+        let source = match self.questions.open(&name, client) {
+            Lookup::Bytes(bytes) if request.mode == Mode::Octet => Source::Bytes(bytes),
+            Lookup::Bytes(bytes) if bytes.len() <= NETASCII_BYTES_MAX => Source::Bytes(source::to_netascii(&bytes)),
+            Lookup::File { path, size } if request.mode == Mode::Octet => {
+                self.sessions.has_room(address, true).map_err(Some)?;
+                Source::file(path, size)
+            }
+            Lookup::Bytes(_) | Lookup::File { .. } => return Err(Some(Refusal::TextMode)),
+            Lookup::NotFound => return Err(Some(Refusal::NotFound)),
+            Lookup::Busy => return Err(Some(Refusal::Busy)),
+            Lookup::Ignore => return Err(None),
+        };
+        Ok((name, source))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of a request, used once")]
+    async fn start(
+        &mut self,
+        key: Key,
+        client: Client,
+        name: Name,
+        source: Source,
+        request: &Request,
+        datagram: &[u8],
+        now: Instant,
+    ) {
+        let mtu = self.port.mtu(client.interface, now);
+        let limit = blksize_for_link(mtu, key.0.is_ipv6());
+        let agreed = Agreed::new(request, source.size(), limit);
+        let name = name.to_string();
+        let what = What::Started { size: agreed.size, blksize: agreed.blksize, windowsize: agreed.windowsize };
+        self.questions.event(Event { name: name.clone(), client: client.clone(), what });
+        let (transfer, step) = Transfer::new(agreed, now);
+        let session = Session::new(client, name, datagram, transfer, source, now);
+        self.sessions.insert(key, session);
+        self.apply(key, step).await;
+    }
+}
+
+fn words_for(refusal: Refusal) -> (ErrorCode, String) {
+    match refusal {
+        Refusal::NotFound => (ErrorCode::FileNotFound, "file not found".into()),
+        Refusal::Busy => (ErrorCode::Undefined, "busy, try again".into()),
+        Refusal::BadName(bad) => (ErrorCode::AccessViolation, bad.to_string()),
+        Refusal::TextMode => (ErrorCode::Undefined, "too large for text mode, ask in octet mode".into()),
+    }
+}

@@ -1,0 +1,285 @@
+//! Brings a node up: lock, identity, store, log, state, Raft, recovery; every refusal is one clear message.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use openraft::error::InitializeError;
+use openraft::error::RaftError;
+use openraft::rt::watch::WatchReceiver as _;
+use tokio::runtime::Builder;
+use tokio::sync::Semaphore;
+
+use super::{Cluster, EngineKind, INFLIGHT_UNITS_MAX, Inner, Options, Raft, Syncing, Tuning};
+use crate::codec::Identity;
+use crate::engine::{Engine, MemoryEngine, RocksEngine, RocksOptions};
+use crate::failure::{DAMAGE_HINT, Fatal, Health, write_hint};
+use crate::home::{Home, HomeError, cluster_name};
+use crate::log_store::{self, LogStore, Tail};
+use crate::mark::{MarkError, MarkFile};
+use crate::network::Peers;
+use crate::snapshot::{SnapshotError, Snapshots};
+use crate::state_machine::{self, Parts, ReadModel, StateMachine};
+use crate::type_config::{Peer, TypeConfig};
+use crate::writer::Writer;
+
+/// Threads of our own runtime.
+const WORKER_THREADS: usize = 2;
+/// Threads for reading the log and copying snapshots.
+const BLOCKING_THREADS_MAX: usize = 4;
+/// How long applying what the log holds beyond the state may take at start without any progress.
+const RECOVERY_STALL_MAX: Duration = Duration::from_secs(60);
+/// How often the size of the log is looked at.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(1);
+
+/// Why opening failed; the message says what, where and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct OpenError(pub String);
+
+impl From<HomeError> for OpenError {
+    fn from(error: HomeError) -> Self {
+        Self(error.0)
+    }
+}
+
+impl From<Fatal> for OpenError {
+    fn from(fatal: Fatal) -> Self {
+        Self(fatal.0)
+    }
+}
+
+fn fail(what: &str, path: &Path, detail: &dyn std::fmt::Display, hint: &str) -> OpenError {
+    Fatal::at(what, path, detail, hint).into()
+}
+
+pub(super) fn open(options: &Options, tuning: Tuning) -> Result<Cluster, OpenError> {
+    let mut home = Home::open(&options.dir)?;
+    let sync = tuning.syncing == Syncing::On;
+    let on_disk = options.engine == EngineKind::RocksDb;
+    let engine = open_engine(&home, options.engine, sync)?;
+    let identity = home.settle(&*engine, tuning.expect_cluster)?;
+    let mark = if on_disk { Some(open_mark(&home, sync)?) } else { None };
+    let snapshots = open_snapshots(&home, &identity, on_disk)?;
+    if on_disk {
+        home.seal(&identity)?;
+    }
+    let place = home.database();
+    let bounds = log_store::load(&*engine, mark.as_ref().and_then(MarkFile::last))
+        .map_err(|error| fail("reading the log in", &place, &error, DAMAGE_HINT))?;
+    let loaded = state_machine::load(&*engine, &snapshots)
+        .map_err(|error| fail("reading the state in", &place, &error, DAMAGE_HINT))?;
+    let tail = Arc::new(Tail::new(bounds));
+    let health = Health::default();
+    let writer = Writer::start(engine.clone(), tail.clone(), mark, health.clone(), place.clone())
+        .map_err(|error| OpenError(format!("no thread for the storage: {error}")))?;
+    let model = Arc::new(ReadModel::new(loaded.state.clone()));
+    let parts = Parts { engine: engine.clone(), writer: writer.clone(), health: health.clone(), place: place.clone(), snapshots };
+    let storage = Storage {
+        log: LogStore::new(engine, tail.clone(), writer.clone(), health.clone(), place),
+        machine: StateMachine::new(parts, loaded, model.clone()),
+    };
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_name("raft")
+        .enable_all()
+        .build()
+        .map_err(|error| OpenError(format!("no threads for the consensus: {error}")))?;
+    let started = runtime.block_on(start(storage, &identity, tuning, &health));
+    let raft = match started {
+        Ok(raft) => raft,
+        Err(error) => {
+            runtime.shutdown_timeout(Duration::from_secs(5));
+            writer.stop();
+            return Err(error);
+        }
+    };
+    let metrics = raft.metrics();
+    runtime.spawn(watch_over(raft.clone(), health.clone()));
+    runtime.spawn(keep_log_short(raft.clone(), tail, tuning.snapshot_every_bytes));
+    Ok(Cluster {
+        inner: Arc::new(Inner {
+            raft: Mutex::new(Some(raft)),
+            handle: runtime.handle().clone(),
+            runtime: Mutex::new(Some(runtime)),
+            metrics,
+            model,
+            health,
+            writer,
+            identity,
+            inflight: Arc::new(Semaphore::new(INFLIGHT_UNITS_MAX as usize)),
+            home: Mutex::new(Some(home)),
+        }),
+    })
+}
+
+fn open_engine(home: &Home, kind: EngineKind, sync: bool) -> Result<Arc<dyn Engine>, OpenError> {
+    match kind {
+        EngineKind::Memory => Ok(Arc::new(MemoryEngine::new())),
+        EngineKind::RocksDb => {
+            let path = home.database();
+            let options = RocksOptions { path: path.clone(), create: home.is_new(), sync };
+            let engine = RocksEngine::open(options).map_err(|error| fail("opening", &path, &error, open_hint(&error.0)))?;
+            Ok(Arc::new(engine))
+        }
+    }
+}
+
+fn open_hint(detail: &str) -> &'static str {
+    if detail.contains("No space left") {
+        write_hint(detail)
+    } else if detail.contains("ermission denied") {
+        "give this user the right to read and write there"
+    } else {
+        DAMAGE_HINT
+    }
+}
+
+fn open_mark(home: &Home, sync: bool) -> Result<MarkFile, OpenError> {
+    let path = home.mark();
+    let mark = if home.is_new() { MarkFile::create(&path, sync) } else { MarkFile::open(&path, sync) };
+    mark.map_err(|error| {
+        let detail = error.to_string();
+        let hint = if matches!(error, MarkError::Io(_)) && home.is_new() { write_hint(&detail) } else { DAMAGE_HINT };
+        fail("reading", &path, &detail, hint)
+    })
+}
+
+/// Opens the directory of snapshots and reads the last one to its end.
+fn open_snapshots(home: &Home, identity: &Identity, on_disk: bool) -> Result<Snapshots, OpenError> {
+    let dir = home.snapshots();
+    if !on_disk {
+        // A store that forgets has no use for a snapshot that remembers.
+        match std::fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(fail("clearing", &dir, &error, "give this user the right to write there"));
+            }
+            _ => {}
+        }
+    }
+    let snapshots =
+        Snapshots::open(dir.clone(), identity.clone()).map_err(|error| fail("opening", &dir, &error, write_hint(&error.to_string())))?;
+    let newest = snapshots.newest().map_err(|error| fail("reading", &dir, &error, DAMAGE_HINT))?;
+    if let Some(path) = newest {
+        snapshots.read(&path, |_, _| Ok(())).map_err(|error| {
+            let hint = match error {
+                SnapshotError::Foreign => "put back the files that belong together",
+                _ => state_machine::SNAPSHOT_HINT,
+            };
+            fail("reading the snapshot", &path, &error, hint)
+        })?;
+    }
+    Ok(snapshots)
+}
+
+struct Storage {
+    log: LogStore,
+    machine: StateMachine,
+}
+
+async fn start(storage: Storage, identity: &Identity, tuning: Tuning, health: &Health) -> Result<Raft, OpenError> {
+    let config = tuning.config(cluster_name(&identity.cluster))?;
+    let stopped = |error: &dyn std::fmt::Display| {
+        health.fatal().map_or_else(|| OpenError(format!("starting the consensus: {error}")), OpenError::from)
+    };
+    let network = Peers::new(identity.clone());
+    let raft = Raft::new(identity.node, Arc::new(config), network, storage.log, storage.machine)
+        .await
+        .map_err(|error| stopped(&error))?;
+    let started = async {
+        if raft.is_initialized().await.map_err(|error| stopped(&error))? {
+            elect_if_alone(&raft, identity.node).await.map_err(|error| stopped(&error))?;
+        } else {
+            match raft.initialize(BTreeMap::from([(identity.node, Peer::default())])).await {
+                Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
+                Err(error) => return Err(stopped(&error)),
+            }
+        }
+        recover(&raft, health).await
+    };
+    match started.await {
+        Ok(()) => Ok(raft),
+        Err(error) => {
+            let _ = raft.shutdown().await;
+            Err(error)
+        }
+    }
+}
+
+/// The only voter need not wait for an election timeout: there is nobody whose lease it could break.
+async fn elect_if_alone(raft: &Raft, node: u64) -> Result<(), openraft::error::Fatal<TypeConfig>> {
+    let alone = raft.voter_ids().eq([node]);
+    if alone { raft.trigger().elect(false).await } else { Ok(()) }
+}
+
+/// Waits until everything that was ever answered is applied again. Without this a read could go back in time.
+async fn recover(raft: &Raft, health: &Health) -> Result<(), OpenError> {
+    let mut metrics = raft.metrics();
+    let mut seen = None;
+    loop {
+        tokio::select! {
+            result = raft.wait_for_recovery(Some(RECOVERY_STALL_MAX)) => {
+                if result.is_ok() {
+                    return Ok(());
+                }
+                let now = metrics.borrow_and_update().last_applied;
+                if seen == Some(now) {
+                    return Err(OpenError(
+                        "the log could not be applied: there has been no progress for a minute; \
+                         see the messages before this one, then start again".into(),
+                    ));
+                }
+                seen = Some(now);
+            }
+            fatal = health.failed() => return Err(fatal.into()),
+        }
+    }
+}
+
+/// Turns an end of Raft that nobody asked for into a failure with a message.
+async fn watch_over(raft: Raft, health: Health) {
+    let mut metrics = raft.metrics();
+    drop(raft);
+    loop {
+        let ended = metrics.borrow_and_update().running_state.clone().err();
+        match ended {
+            Some(openraft::error::Fatal::Stopped) => return,
+            Some(error) => {
+                let text = format!("the consensus has stopped: {error}; start again, and report this if it comes back");
+                health.fail(Fatal(text));
+                return;
+            }
+            None => {}
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Snapshots are asked for by entries; this asks for them by bytes.
+async fn keep_log_short(raft: Raft, tail: Arc<Tail>, every_bytes: u64) {
+    let mut counted = 0;
+    let mut since = None;
+    loop {
+        tokio::time::sleep(HOUSEKEEPING_EVERY).await;
+        let snapshot = raft.metrics().borrow_watched().snapshot;
+        if let Some(before) = since.take_if(|before| *before != snapshot) {
+            tracing::debug!(?before, ?snapshot, "purging the log behind a snapshot asked for by size");
+            if let Some(id) = snapshot && raft.trigger().purge_log(id.index).await.is_err() {
+                return;
+            }
+        }
+        let written = tail.appended_bytes();
+        if written - counted >= every_bytes {
+            counted = written;
+            since = Some(snapshot);
+            if raft.trigger().snapshot().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+

@@ -1,0 +1,199 @@
+//! The directory of one node: who may use it, whose it is, and what lies in it.
+//!
+//! ```text
+//! LOCK        held by the process that uses the directory
+//! identity    cluster, generation, node; written last, so that it is there only when the rest is
+//! mark        how far the log was synced, kept outside the database
+//! db/         the database
+//! snapshots/  the last snapshot
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::codec::{self, Identity};
+use crate::engine::{Batch, Durability, Engine, EngineError, Table};
+use crate::failure::DAMAGE_HINT;
+use crate::files;
+
+/// Key of the identity in `Table::Meta`: file and database must name the same cluster and node.
+const IDENTITY_KEY: &[u8] = b"identity";
+
+/// Why a directory cannot be used; says what is wrong, where, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct HomeError(pub String);
+
+/// A locked directory.
+#[derive(Debug)]
+pub struct Home {
+    dir: PathBuf,
+    _lock: File,
+    /// Whose it is; `None` for a new one.
+    identity: Option<Identity>,
+}
+
+impl Home {
+    /// Locks the directory, making it if need be, and reads whose it is.
+    ///
+    /// # Errors
+    /// When it cannot be made or read, is in use, or was written by a newer version.
+    pub fn open(dir: &Path) -> Result<Self, HomeError> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| unusable(dir, &error))?;
+        let lock = lock(dir)?;
+        let path = dir.join("identity");
+        let identity = match fs::read(&path) {
+            Ok(bytes) => Some(codec::decode(&bytes).map_err(|error| refuse("reading", &path, &error, DAMAGE_HINT))?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(unusable(&path, &error)),
+        };
+        Ok(Self { dir: dir.to_owned(), _lock: lock, identity })
+    }
+
+    /// Whether it has never been used.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.identity.is_none()
+    }
+
+    /// Where the database is.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.dir.join("db")
+    }
+
+    /// Where the durable mark is.
+    #[must_use]
+    pub fn mark(&self) -> PathBuf {
+        self.dir.join("mark")
+    }
+
+    /// Where snapshots are.
+    #[must_use]
+    pub fn snapshots(&self) -> PathBuf {
+        self.dir.join("snapshots")
+    }
+
+    /// Makes sure that file and database belong together; gives a new directory its identity.
+    ///
+    /// # Errors
+    /// When they are of different clusters or nodes, or the database has data but the directory no identity.
+    pub fn settle(&mut self, engine: &dyn Engine, expected: Option<[u8; 16]>) -> Result<Identity, HomeError> {
+        let db = self.database();
+        let fail = |error: EngineError| refuse("reading", &db, &error, DAMAGE_HINT);
+        let stored: Option<Identity> = match engine.get(Table::Meta, IDENTITY_KEY).map_err(fail)? {
+            Some(bytes) => Some(codec::decode(&bytes).map_err(|error| refuse("reading", &db, &error, DAMAGE_HINT))?),
+            None => None,
+        };
+        let identity = match (&self.identity, stored) {
+            (Some(ours), Some(stored)) if *ours == stored => stored,
+            (Some(ours), Some(stored)) => {
+                let detail = format!("its database is of {}, its identity file of {}", describe(&stored), describe(ours));
+                return Err(refuse("opening", &self.dir, &detail, "put back the files that belong together"));
+            }
+            (Some(ours), None) => {
+                let detail = format!("its database is empty, but it belongs to {}", describe(ours));
+                return Err(refuse("opening", &self.dir, &detail, DAMAGE_HINT));
+            }
+            (None, _) => self.found(engine)?,
+        };
+        match expected {
+            Some(cluster) if cluster != identity.cluster => {
+                let detail = format!("it belongs to {}, not to cluster {}", describe(&identity), cluster_name(&cluster));
+                Err(refuse("opening", &self.dir, &detail, "name the right data directory, or an empty one"))
+            }
+            _ => Ok(identity),
+        }
+    }
+
+    /// A new cluster of one. A first start that was cut short is begun again; a database with data is not touched.
+    fn found(&mut self, engine: &dyn Engine) -> Result<Identity, HomeError> {
+        let db = self.database();
+        let fail = |error: EngineError| refuse("writing", &db, &error, crate::failure::write_hint(&error.0));
+        if engine.last(Table::Log).map_err(fail)?.is_some() || engine.last(Table::Records).map_err(fail)?.is_some() {
+            let detail = "the database holds data but the file `identity` is missing";
+            return Err(refuse("opening", &self.dir, &detail, "put that file back; it was written on the first start"));
+        }
+        let identity = Identity { cluster: random_cluster().map_err(|error| unusable(&self.dir, &error))?, generation: 1, node: 1 };
+        let bytes = codec::encode(&identity).map_err(|error| refuse("writing", &db, &error, "report this"))?;
+        let mut batch = Batch::default();
+        batch.put(Table::Meta, IDENTITY_KEY, bytes);
+        engine.write(&batch, Durability::Synced).map_err(fail)?;
+        Ok(identity)
+    }
+
+    /// Writes the identity of a new directory, after everything else in it is there.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn seal(&mut self, identity: &Identity) -> Result<(), HomeError> {
+        if self.identity.is_some() {
+            return Ok(());
+        }
+        let path = self.dir.join("identity");
+        let bytes = codec::encode(identity).map_err(|error| refuse("writing", &path, &error, "report this"))?;
+        files::sync_dir(&self.dir)
+            .and_then(|()| files::replace(&path, &bytes))
+            .and_then(|()| self.dir.parent().map_or(Ok(()), files::sync_dir))
+            .map_err(|error| unusable(&path, &error))?;
+        self.identity = Some(identity.clone());
+        Ok(())
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, HomeError> {
+    let path = dir.join("LOCK");
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(|error| unusable(&path, &error))?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut holder = String::new();
+        let _ = file.read_to_string(&mut holder);
+        let detail = format!("process {} is using it", if holder.is_empty() { "another" } else { holder.trim() });
+        return Err(refuse("opening", dir, &detail, "stop that process first, or name another data directory"));
+    }
+    let noted = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    noted.map_err(|error| unusable(&path, &error))?;
+    Ok(file)
+}
+
+fn refuse(what: &str, path: &Path, detail: &dyn std::fmt::Display, hint: &str) -> HomeError {
+    HomeError(format!("{what} {}: {detail}; {hint}", path.display()))
+}
+
+fn unusable(path: &Path, error: &io::Error) -> HomeError {
+    let hint = match error.kind() {
+        io::ErrorKind::StorageFull => "free some space, then start again",
+        io::ErrorKind::PermissionDenied => "give this user the right to write there",
+        _ => "name a directory on a local disk that this user may write",
+    };
+    refuse("using", path, error, hint)
+}
+
+fn random_cluster() -> io::Result<[u8; 16]> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(io::Error::other)?;
+    // RFC 9562 §5.4: version 4, variant 10.
+    id[6] = id[6] & 0x0f | 0x40;
+    id[8] = id[8] & 0x3f | 0x80;
+    Ok(id)
+}
+
+/// A cluster id as people read it: RFC 9562 text.
+#[must_use]
+pub fn cluster_name(id: &[u8; 16]) -> String {
+    let mut out = String::with_capacity(36);
+    for (at, byte) in id.iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            out.push('-');
+        }
+        out.push_str(&format!("{byte:02x}"));
+    }
+    out
+}
+
+fn describe(identity: &Identity) -> String {
+    format!("cluster {} generation {} node {}", cluster_name(&identity.cluster), identity.generation, identity.node)
+}

@@ -1,0 +1,287 @@
+//! Snapshots: the whole state as a file of framed, checksummed records, written and read as a stream.
+//!
+//! ```text
+//! header frame (cluster, generation, how far, membership) | one frame per record | trailer frame (count, checksum)
+//! ```
+//!
+//! A frame is a codec envelope; records are in the order of their keys. The file does not depend on the engine, so it
+//! can travel to another node or another version.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::codec::{self, Applied, CodecError, HEADER_BYTES, Header, Identity, SnapshotHeader, SnapshotTrailer};
+use crate::files;
+
+/// The ending of a finished snapshot.
+const FINISHED: &str = "snapshot";
+/// The ending of one that is being written.
+const UNFINISHED: &str = "partial";
+/// Bytes read or written at once.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Why a snapshot cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The disk said no.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A frame is not what it should be.
+    #[error("frame {0}: {1}")]
+    Frame(u64, CodecError),
+    /// It ends before the trailer.
+    #[error("cut short after {0} frames")]
+    Short(u64),
+    /// Something follows the trailer.
+    #[error("more data follows its end")]
+    Long,
+    /// Count or checksum in the trailer do not match.
+    #[error("damaged: it does not hold what its last frame says")]
+    Trailer,
+    /// It is of another cluster or generation.
+    #[error("it belongs to another cluster or generation")]
+    Foreign,
+    /// Whoever supplies the records failed.
+    #[error("{0}")]
+    Source(String),
+}
+
+/// A finished snapshot as openraft passes it around: an open file, not its content.
+#[derive(Debug)]
+pub struct SnapshotFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Open for reading, so that it stays readable when a newer one replaces it.
+    pub file: File,
+}
+
+/// The directory of this node's snapshots; at most one is finished.
+#[derive(Debug, Clone)]
+pub struct Snapshots {
+    dir: PathBuf,
+    identity: Identity,
+}
+
+impl Snapshots {
+    /// Opens the directory, making it if need be, and clears away what a crash left unfinished.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or read.
+    pub fn open(dir: PathBuf, identity: Identity) -> io::Result<Self> {
+        fs::create_dir_all(&dir)?;
+        let snapshots = Self { dir, identity };
+        for path in snapshots.files(UNFINISHED)? {
+            fs::remove_file(path)?;
+        }
+        if let Some(newest) = snapshots.newest()? {
+            snapshots.remove_others(&newest)?;
+        }
+        Ok(snapshots)
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The finished snapshot, if there is one.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn newest(&self) -> io::Result<Option<PathBuf>> {
+        Ok(self.files(FINISHED)?.pop())
+    }
+
+    /// The finished snapshot with its header.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn current(&self) -> Result<Option<(Applied, SnapshotFile)>, SnapshotError> {
+        let Some(path) = self.newest()? else { return Ok(None) };
+        let header = Frames::new(BufReader::new(File::open(&path)?)).header()?;
+        self.check_origin(&header)?;
+        Ok(Some((header.applied, SnapshotFile { file: File::open(&path)?, path })))
+    }
+
+    /// Writes a snapshot. `fill` is given a sink for encoded records, in the order of their keys.
+    ///
+    /// # Errors
+    /// When the disk does not take it or `fill` fails; then nothing has changed.
+    pub fn write(
+        &self,
+        applied: &Applied,
+        fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), SnapshotError>) -> Result<(), SnapshotError>,
+    ) -> Result<SnapshotFile, SnapshotError> {
+        let partial = self.dir.join(name_of(applied, UNFINISHED));
+        let result = self.write_frames(&partial, applied, fill).and_then(|()| self.finish(&partial, applied));
+        if result.is_err() {
+            let _ = fs::remove_file(&partial);
+        }
+        result
+    }
+
+    fn write_frames(
+        &self,
+        partial: &Path,
+        applied: &Applied,
+        fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), SnapshotError>) -> Result<(), SnapshotError>,
+    ) -> Result<(), SnapshotError> {
+        let mut out = Summed { inner: BufWriter::with_capacity(BUFFER_BYTES, File::create(partial)?), checksum: 0 };
+        let header = SnapshotHeader {
+            cluster: self.identity.cluster,
+            generation: self.identity.generation,
+            applied: applied.clone(),
+        };
+        out.write_all(&codec::encode(&header).map_err(|error| SnapshotError::Frame(0, error))?)?;
+        let mut records = 0;
+        fill(&mut |frame| {
+            records += 1;
+            out.write_all(frame).map_err(SnapshotError::Io)
+        })?;
+        let trailer = SnapshotTrailer { records, checksum: out.checksum };
+        out.write_all(&codec::encode(&trailer).map_err(|error| SnapshotError::Frame(records + 1, error))?)?;
+        let file = out.inner.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        Ok(())
+    }
+
+    fn finish(&self, partial: &Path, applied: &Applied) -> Result<SnapshotFile, SnapshotError> {
+        let path = self.dir.join(name_of(applied, FINISHED));
+        files::publish(partial, &path)?;
+        self.remove_others(&path)?;
+        Ok(SnapshotFile { file: File::open(&path)?, path })
+    }
+
+    /// Copies a snapshot that came from elsewhere, verifying every frame on the way, and makes it the current one.
+    ///
+    /// # Errors
+    /// When it is damaged, of another cluster, or the disk does not take it; then nothing has changed.
+    pub fn import(&self, from: &SnapshotFile) -> Result<SnapshotFile, SnapshotError> {
+        if self.newest()?.as_ref() == Some(&from.path) {
+            return Ok(SnapshotFile { path: from.path.clone(), file: File::open(&from.path)? });
+        }
+        let mut frames = Frames::new(BufReader::with_capacity(BUFFER_BYTES, File::open(&from.path)?));
+        let header = frames.header()?;
+        self.check_origin(&header)?;
+        self.write(&header.applied, |sink| frames.records(|_, frame| sink(frame)))
+    }
+
+    /// Reads a snapshot to its end, verifying everything; `each` is given every encoded record.
+    ///
+    /// # Errors
+    /// When it is damaged or of another cluster, or `each` fails.
+    pub fn read(
+        &self,
+        path: &Path,
+        each: impl FnMut(u64, &[u8]) -> Result<(), SnapshotError>,
+    ) -> Result<Applied, SnapshotError> {
+        let mut frames = Frames::new(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?));
+        let header = frames.header()?;
+        self.check_origin(&header)?;
+        frames.records(each)?;
+        Ok(header.applied)
+    }
+
+    fn check_origin(&self, header: &SnapshotHeader) -> Result<(), SnapshotError> {
+        let ours = header.cluster == self.identity.cluster && header.generation == self.identity.generation;
+        if ours { Ok(()) } else { Err(SnapshotError::Foreign) }
+    }
+
+    fn files(&self, ending: &str) -> io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for item in fs::read_dir(&self.dir)? {
+            let path = item?.path();
+            if path.extension().is_some_and(|found| found == ending) {
+                found.push(path);
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn remove_others(&self, keep: &Path) -> io::Result<()> {
+        for path in self.files(FINISHED)? {
+            if path != keep {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sorts as the log does.
+fn name_of(applied: &Applied, ending: &str) -> String {
+    let (term, node, index) = applied.last.map_or((0, 0, 0), |last| (last.term, last.node, last.index));
+    format!("{term:020}-{node:020}-{index:020}.{ending}")
+}
+
+struct Summed<W> {
+    inner: W,
+    checksum: u32,
+}
+
+impl<W: Write> Summed<W> {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.checksum = crc32c::crc32c_append(self.checksum, bytes);
+        self.inner.write_all(bytes)
+    }
+}
+
+/// Reads one frame after the other; only one is in memory.
+struct Frames<R> {
+    from: R,
+    frame: Vec<u8>,
+    count: u64,
+    checksum: u32,
+}
+
+impl<R: Read> Frames<R> {
+    fn new(from: R) -> Self {
+        Self { from, frame: Vec::new(), count: 0, checksum: 0 }
+    }
+
+    fn header(&mut self) -> Result<SnapshotHeader, SnapshotError> {
+        self.next()?;
+        codec::decode(&self.frame).map_err(|error| SnapshotError::Frame(0, error))
+    }
+
+    /// Reads the next frame into `self.frame`; answers the checksum of everything before it.
+    fn next(&mut self) -> Result<u32, SnapshotError> {
+        let before = self.checksum;
+        self.frame.resize(HEADER_BYTES, 0);
+        self.fill(0)?;
+        let header = Header::parse(&self.frame).map_err(|error| SnapshotError::Frame(self.count, error))?;
+        self.frame.resize(HEADER_BYTES + header.length, 0);
+        self.fill(HEADER_BYTES)?;
+        self.checksum = crc32c::crc32c_append(before, &self.frame);
+        self.count += 1;
+        Ok(before)
+    }
+
+    fn fill(&mut self, from: usize) -> Result<(), SnapshotError> {
+        self.from.read_exact(&mut self.frame[from..]).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => SnapshotError::Short(self.count),
+            _ => SnapshotError::Io(error),
+        })
+    }
+
+    fn records(&mut self, mut each: impl FnMut(u64, &[u8]) -> Result<(), SnapshotError>) -> Result<(), SnapshotError> {
+        loop {
+            let at = self.count;
+            let before = self.next()?;
+            let envelope = codec::Envelope::open(&self.frame).map_err(|error| SnapshotError::Frame(at, error))?;
+            if envelope.kind != codec::Kind::SnapshotTrailer as u8 {
+                each(at, &self.frame)?;
+                continue;
+            }
+            let trailer: SnapshotTrailer =
+                codec::decode(&self.frame).map_err(|error| SnapshotError::Frame(at, error))?;
+            if trailer != (SnapshotTrailer { records: at - 1, checksum: before }) {
+                return Err(SnapshotError::Trailer);
+            }
+            return if self.from.read(&mut [0])? == 0 { Ok(()) } else { Err(SnapshotError::Long) };
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! One value of every published kind, with every edit there is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use raft::codec::{
+    Applied, DurableMark, Identity, LogEntry, LogPosition, Members, Payload, Purged, SnapshotHeader, SnapshotTrailer,
+    StoredVote, encode, encode_record,
+};
+use raft::command::{Command, Edit, Effect, Guard, GuardedEdit, Outcome, Refusal, RefusalCode};
+use raft::state::{
+    Asset, DhcpMode, Group, Kind, Machine, MachinePolicy, NetBoot, Profile, Record, Replay, Role, ScriptStyle, Settings,
+    Sighting, Stored, Template, TemplateKind, Token,
+};
+use raft::type_config::Proposal;
+use raft::types::{Digest, LogIndex, Mac, Timestamp};
+
+fn at(term: u64, index: u64) -> LogPosition {
+    LogPosition { term, node: 1, index }
+}
+
+fn members() -> Members {
+    Members {
+        voters: vec![BTreeSet::from([1, 2]), BTreeSet::from([1, 2, 3])],
+        addresses: BTreeMap::from([(1, "a:7443".into()), (2, "b:7443".into()), (3, "c:7443".into()), (4, String::new())]),
+    }
+}
+
+fn applied() -> Applied {
+    Applied { last: Some(at(3, 99)), members_at: Some(at(2, 7)), members: members() }
+}
+
+fn mac() -> Mac {
+    Mac::ethernet([0x52, 0x54, 0, 0x12, 0x34, 0x56])
+}
+
+fn profile() -> Profile {
+    Profile {
+        id: "worker".into(),
+        name: "Talos worker".into(),
+        boot: Some(NetBoot {
+            kernel: "/assets/vmlinuz".into(),
+            initrd: vec!["/assets/initramfs.xz".into()],
+            args: vec!["talos.platform=metal".into()],
+        }),
+        ignition_id: "i".into(),
+        cloud_id: "c".into(),
+        generic_id: "g".into(),
+    }
+}
+
+fn group() -> Group {
+    Group {
+        id: "rack-1".into(),
+        name: "Rack 1".into(),
+        profile: "worker".into(),
+        selector: BTreeMap::from([("mac".into(), "52:54:00:12:34:56".into())]),
+        metadata: r#"{"a":1}"#.into(),
+    }
+}
+
+fn template() -> Template {
+    Template { kind: TemplateKind::Ignition, name: "node.ign".into(), content: b"{{.hostname}}\n".to_vec() }
+}
+
+fn asset() -> Asset {
+    Asset {
+        name: "talos/vmlinuz".into(),
+        digest: Digest::of(b"kernel"),
+        size: 6,
+        media_type: "application/octet-stream".into(),
+        origin: "vmlinuz".into(),
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        dhcp_mode: DhcpMode::Off,
+        script_style: ScriptStyle::Matchbox,
+        extra_kernel_args: vec!["console=ttyS0".into()],
+        loaders: BTreeMap::from([("bios".into(), "undionly.kpxe".into())]),
+    }
+}
+
+fn token() -> Token {
+    Token {
+        id: "t1".into(),
+        name: "ci".into(),
+        secret_sha256: Digest::of(b"secret"),
+        role: Role::Operate,
+        expires: Some(Timestamp(1_800_000_000_000)),
+    }
+}
+
+fn policy() -> MachinePolicy {
+    MachinePolicy { hold: true, loader: "ipxe.efi".into(), discovery_control: true }
+}
+
+fn sighting() -> Sighting {
+    Sighting {
+        mac: mac(),
+        uuid: "4c4c4544-0000-1000-8000-000000000001".into(),
+        serial: "S1".into(),
+        arch: "x86_64".into(),
+        address: "192.0.2.7".into(),
+        at: Timestamp(1_700_000_000_001),
+    }
+}
+
+/// A name per edit. A new edit does not compile until it has one, and then it wants a golden file.
+fn edit_name(edit: &Edit) -> &'static str {
+    match edit {
+        Edit::PutProfile(_) => "put-profile",
+        Edit::DeleteProfile(_) => "delete-profile",
+        Edit::PutGroup(_) => "put-group",
+        Edit::DeleteGroup(_) => "delete-group",
+        Edit::PutTemplate(_) => "put-template",
+        Edit::DeleteTemplate(..) => "delete-template",
+        Edit::PutAsset(_) => "put-asset",
+        Edit::DeleteAsset(_) => "delete-asset",
+        Edit::PutSettings(_) => "put-settings",
+        Edit::PutToken(_) => "put-token",
+        Edit::DeleteToken(_) => "delete-token",
+        Edit::Sightings(_) => "sightings",
+        Edit::SetMachinePolicy(..) => "set-machine-policy",
+        Edit::DeleteMachine(_) => "delete-machine",
+    }
+}
+
+/// How many edits `edit_name` knows.
+pub(crate) const EDITS: usize = 14;
+
+fn edits() -> Vec<Edit> {
+    vec![
+        Edit::PutProfile(profile()),
+        Edit::DeleteProfile("worker".into()),
+        Edit::PutGroup(group()),
+        Edit::DeleteGroup("rack-1".into()),
+        Edit::PutTemplate(template()),
+        Edit::DeleteTemplate(TemplateKind::Cloud, "user-data".into()),
+        Edit::PutAsset(asset()),
+        Edit::DeleteAsset("talos/vmlinuz".into()),
+        Edit::PutSettings(settings()),
+        Edit::PutToken(token()),
+        Edit::DeleteToken("t1".into()),
+        Edit::Sightings(vec![sighting()]),
+        Edit::SetMachinePolicy(mac(), policy()),
+        Edit::DeleteMachine(mac()),
+    ]
+}
+
+fn command(edits: Vec<GuardedEdit>) -> Command {
+    Command {
+        actor: "ci".into(),
+        at: Timestamp(1_700_000_000_000),
+        idempotency_key: "k-1".into(),
+        fingerprint: Digest::of(b"request"),
+        edits,
+        replace: vec![Kind::Group, Kind::Machine],
+        allow_ties: true,
+    }
+}
+
+fn entry(payload: Payload) -> LogEntry {
+    LogEntry { position: at(3, 42), payload }
+}
+
+fn entry_of(edits: Vec<GuardedEdit>) -> LogEntry {
+    entry(Payload::Command(Proposal(Arc::new(command(edits)))))
+}
+
+/// Every shape of log entry under its name.
+pub(crate) fn entries() -> Vec<(String, LogEntry)> {
+    let mut out = vec![
+        ("entry-blank".to_owned(), entry(Payload::Blank)),
+        ("entry-members".to_owned(), entry(Payload::Members(members()))),
+    ];
+    for edit in edits() {
+        out.push((format!("edit-{}", edit_name(&edit)), entry_of(vec![edit.into()])));
+    }
+    let guards = [Guard::Any, Guard::Absent, Guard::Revision(LogIndex(17))];
+    let guarded = guards.map(|guard| GuardedEdit { guard, edit: Edit::DeleteGroup("rack-1".into()) });
+    out.push(("entry-guards".to_owned(), entry_of(guarded.to_vec())));
+    out
+}
+
+fn stored<T>(value: T) -> Arc<Stored<T>> {
+    Arc::new(Stored {
+        revision: LogIndex(42),
+        created_at: Timestamp(1),
+        updated_at: Timestamp(2),
+        updated_by: "ci".into(),
+        value,
+    })
+}
+
+fn refusal() -> Refusal {
+    Refusal {
+        edit: 1,
+        code: RefusalCode::KeyReused,
+        object: "group/rack-1".into(),
+        field: "selector".into(),
+        message: "no".into(),
+        hint: "do".into(),
+    }
+}
+
+/// Every kind of record under its name.
+pub(crate) fn records() -> Vec<(String, Record)> {
+    let machine = Machine {
+        macs: vec![mac()],
+        uuid: "4c4c4544-0000-1000-8000-000000000001".into(),
+        serial: "S1".into(),
+        arch: "x86_64".into(),
+        address: "192.0.2.7".into(),
+        first_seen: Timestamp(1),
+        last_seen: Timestamp(2),
+        policy: policy(),
+    };
+    let effects = vec![Effect::Created, Effect::Updated, Effect::Unchanged, Effect::Deleted];
+    let outcomes = [Outcome::Applied { edits: effects, pruned: 3 }, Outcome::Refused(vec![refusal()])];
+    let [done, refused] =
+        outcomes.map(|outcome| Arc::new(Replay { fingerprint: Digest::of(b"request"), index: LogIndex(42), outcome }));
+    [
+        ("record-profile", Record::Profile(stored(profile()))),
+        ("record-group", Record::Group(stored(group()))),
+        ("record-template", Record::Template(stored(template()))),
+        ("record-asset", Record::Asset(stored(asset()))),
+        ("record-token", Record::Token(stored(token()))),
+        ("record-settings", Record::Settings(stored(settings()))),
+        ("record-machine", Record::Machine(Arc::new(machine))),
+        ("record-replay-applied", Record::Replay("k-1".into(), done)),
+        ("record-replay-refused", Record::Replay("k-2".into(), refused)),
+    ]
+    .map(|(name, record)| (name.to_owned(), record))
+    .into()
+}
+
+/// Everything that is published, encoded, under its name.
+pub(crate) fn all() -> Vec<(String, Vec<u8>)> {
+    let mut out: Vec<(String, Vec<u8>)> = Vec::new();
+    out.extend(entries().into_iter().map(|(name, entry)| (name, encode(&entry).unwrap())));
+    out.extend(records().into_iter().map(|(name, record)| (name, encode_record(&record).unwrap())));
+    let header = SnapshotHeader { cluster: [7; 16], generation: 2, applied: applied() };
+    out.extend([
+        ("vote".to_owned(), encode(&StoredVote { term: 3, node: 1, committed: true }).unwrap()),
+        ("purged".to_owned(), encode(&Purged(at(2, 40))).unwrap()),
+        ("applied".to_owned(), encode(&applied()).unwrap()),
+        ("applied-nothing".to_owned(), encode(&Applied::default()).unwrap()),
+        ("identity".to_owned(), encode(&Identity { cluster: [7; 16], generation: 2, node: 5 }).unwrap()),
+        ("durable-mark".to_owned(), encode(&DurableMark { sequence: 9, last: Some(at(3, 42)) }).unwrap()),
+        ("durable-mark-nothing".to_owned(), encode(&DurableMark { sequence: 1, last: None }).unwrap()),
+        ("snapshot-header".to_owned(), encode(&header).unwrap()),
+        ("snapshot-trailer".to_owned(), encode(&SnapshotTrailer { records: 5, checksum: 0xdead_beef }).unwrap()),
+    ]);
+    out
+}
