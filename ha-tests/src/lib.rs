@@ -1,1 +1,16 @@
-//! Placeholder.
+//! The product seen from outside: only its binary, its ports and what it puts on the wire.
+//!
+//! Read in this order: [`lab`] is the network, [`node`] a server in it, [`dnsmasq`] the foreign
+//! DHCP server beside it, [`firmware`] a machine that boots from it, [`scenario`] all of them
+//! together. [`wait`] is the only way to wait, [`evidence`] is what stays after a failure.
+
+pub mod dnsmasq;
+pub mod evidence;
+pub mod firmware;
+pub mod guest;
+pub mod initramfs;
+pub mod lab;
+pub mod node;
+pub mod process;
+pub mod scenario;
+pub mod wait;

@@ -1,9 +1,20 @@
 //! The server and the command line of Raftboot, one module per protocol.
+//!
+//! In reading order: `run` is a node's life; `dhcp`, `tftp` and `boot` answer machines; `admin` answers operators;
+//! `catalog` answers the protocols' questions from the replicated state; `assets` keeps the bytes.
 
+pub mod admin;
+pub mod assets;
+pub mod boot;
+pub mod catalog;
 pub mod config;
 pub mod dhcp;
+pub mod go_json;
+pub mod import;
 pub mod loaders;
 pub mod log;
+pub mod matchbox_json;
+pub mod run;
 pub mod sightings;
 pub mod tasks;
 pub mod template;

@@ -5,9 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::{
-    Asset, Group, Kind, MachinePolicy, Profile, Settings, Sighting, Template, TemplateKind, Token,
-};
+use crate::state::{Asset, Group, Kind, MachinePolicy, Profile, Settings, Sighting, Template, TemplateKind, Token};
 use crate::types::{Digest, LogIndex, Mac, Timestamp};
 
 /// One replicated change: applied as a whole or not at all.

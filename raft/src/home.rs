@@ -92,7 +92,8 @@ impl Home {
         let identity = match (&self.identity, stored) {
             (Some(ours), Some(stored)) if *ours == stored => stored,
             (Some(ours), Some(stored)) => {
-                let detail = format!("its database is of {}, its identity file of {}", describe(&stored), describe(ours));
+                let detail =
+                    format!("its database is of {}, its identity file of {}", describe(&stored), describe(ours));
                 return Err(refuse("opening", &self.dir, &detail, "put back the files that belong together"));
             }
             (Some(ours), None) => {
@@ -103,7 +104,8 @@ impl Home {
         };
         match expected {
             Some(cluster) if cluster != identity.cluster => {
-                let detail = format!("it belongs to {}, not to cluster {}", describe(&identity), cluster_name(&cluster));
+                let detail =
+                    format!("it belongs to {}, not to cluster {}", describe(&identity), cluster_name(&cluster));
                 Err(refuse("opening", &self.dir, &detail, "name the right data directory, or an empty one"))
             }
             _ => Ok(identity),
@@ -118,7 +120,11 @@ impl Home {
             let detail = "the database holds data but the file `identity` is missing";
             return Err(refuse("opening", &self.dir, &detail, "put that file back; it was written on the first start"));
         }
-        let identity = Identity { cluster: random_cluster().map_err(|error| unusable(&self.dir, &error))?, generation: 1, node: 1 };
+        let identity = Identity {
+            cluster: random_cluster().map_err(|error| unusable(&self.dir, &error))?,
+            generation: 1,
+            node: 1,
+        };
         let bytes = codec::encode(&identity).map_err(|error| refuse("writing", &db, &error, "report this"))?;
         let mut batch = Batch::default();
         batch.put(Table::Meta, IDENTITY_KEY, bytes);
@@ -147,7 +153,13 @@ impl Home {
 
 fn lock(dir: &Path) -> Result<File, HomeError> {
     let path = dir.join("LOCK");
-    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(|error| unusable(&path, &error))?;
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|error| unusable(&path, &error))?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut holder = String::new();
         let _ = file.read_to_string(&mut holder);

@@ -54,11 +54,7 @@ impl FromStr for Digest {
 /// Text for people (JSON), 32 bytes for storage (bincode).
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            serializer.collect_str(self)
-        } else {
-            self.0.serialize(serializer)
-        }
+        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
     }
 }
 
@@ -86,6 +82,11 @@ impl Mac {
     #[must_use]
     pub fn ethernet(octets: [u8; 6]) -> Self {
         Self(octets.to_vec())
+    }
+
+    /// Sorts before every address; not one itself.
+    pub(crate) fn lowest() -> Self {
+        Self(Vec::new())
     }
 
     /// The octets, most significant first: 6, 8 or 20 of them.

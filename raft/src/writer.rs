@@ -96,7 +96,8 @@ impl Writer {
         if let Some(thread) = thread {
             let _ = self.queue.send(Job::Stop);
             if thread.join().is_err() {
-                self.health.fail(Fatal("the storage thread panicked; this is a bug: report it, then start again".into()));
+                self.health
+                    .fail(Fatal("the storage thread panicked; this is a bug: report it, then start again".into()));
             }
         }
     }
@@ -144,7 +145,9 @@ impl Worker {
                 break;
             }
         }
-        if self.health.fatal().is_none() && let Err(error) = self.engine.close() {
+        if self.health.fatal().is_none()
+            && let Err(error) = self.engine.close()
+        {
             self.fail("closing the database", &error.0);
         }
     }

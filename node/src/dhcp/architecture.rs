@@ -72,6 +72,11 @@ impl Architecture {
         ARCHITECTURES.iter().find(|row| row.0 == self).map(|row| row.1).expect("every architecture has a row")
     }
 
+    /// Every name settings may use.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        ARCHITECTURES.iter().map(|row| row.1)
+    }
+
     /// Whether this is UEFI, which takes its boot file from port 4011 rather than from the offer.
     #[must_use]
     pub fn is_uefi(self) -> bool {

@@ -13,6 +13,7 @@ use openraft::raft::ClientWriteResponse;
 use openraft::rt::watch::{Watch, WatchReceiver as _};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::error::Elapsed;
 
 pub use crate::failure::Fatal;
 pub use open::OpenError;
@@ -244,13 +245,9 @@ impl Cluster {
     }
 }
 
-fn answer(
-    result: Result<
-        Result<ClientWriteResponse<TypeConfig>, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>,
-        tokio::time::error::Elapsed,
-    >,
-    health: &Health,
-) -> Result<Committed, ProposeError> {
+type Written = Result<ClientWriteResponse<TypeConfig>, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>;
+
+fn answer(result: Result<Written, Elapsed>, health: &Health) -> Result<Committed, ProposeError> {
     match result {
         Ok(Ok(response)) => {
             let index = LogIndex(response.log_id.index);

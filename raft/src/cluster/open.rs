@@ -75,7 +75,13 @@ pub(super) fn open(options: &Options, tuning: Tuning) -> Result<Cluster, OpenErr
     let writer = Writer::start(engine.clone(), tail.clone(), mark, health.clone(), place.clone())
         .map_err(|error| OpenError(format!("no thread for the storage: {error}")))?;
     let model = Arc::new(ReadModel::new(loaded.state.clone()));
-    let parts = Parts { engine: engine.clone(), writer: writer.clone(), health: health.clone(), place: place.clone(), snapshots };
+    let parts = Parts {
+        engine: engine.clone(),
+        writer: writer.clone(),
+        health: health.clone(),
+        place: place.clone(),
+        snapshots,
+    };
     let storage = Storage {
         log: LogStore::new(engine, tail.clone(), writer.clone(), health.clone(), place),
         machine: StateMachine::new(parts, loaded, model.clone()),
@@ -121,7 +127,8 @@ fn open_engine(home: &Home, kind: EngineKind, sync: bool) -> Result<Arc<dyn Engi
         EngineKind::RocksDb => {
             let path = home.database();
             let options = RocksOptions { path: path.clone(), create: home.is_new(), sync };
-            let engine = RocksEngine::open(options).map_err(|error| fail("opening", &path, &error, open_hint(&error.0)))?;
+            let engine =
+                RocksEngine::open(options).map_err(|error| fail("opening", &path, &error, open_hint(&error.0)))?;
             Ok(Arc::new(engine))
         }
     }
@@ -159,8 +166,8 @@ fn open_snapshots(home: &Home, identity: &Identity, on_disk: bool) -> Result<Sna
             _ => {}
         }
     }
-    let snapshots =
-        Snapshots::open(dir.clone(), identity.clone()).map_err(|error| fail("opening", &dir, &error, write_hint(&error.to_string())))?;
+    let snapshots = Snapshots::open(dir.clone(), identity.clone())
+        .map_err(|error| fail("opening", &dir, &error, write_hint(&error.to_string())))?;
     let newest = snapshots.newest().map_err(|error| fail("reading", &dir, &error, DAMAGE_HINT))?;
     if let Some(path) = newest {
         snapshots.read(&path, |_, _| Ok(())).map_err(|error| {
@@ -268,7 +275,9 @@ async fn keep_log_short(raft: Raft, tail: Arc<Tail>, every_bytes: u64) {
         let snapshot = raft.metrics().borrow_watched().snapshot;
         if let Some(before) = since.take_if(|before| *before != snapshot) {
             tracing::debug!(?before, ?snapshot, "purging the log behind a snapshot asked for by size");
-            if let Some(id) = snapshot && raft.trigger().purge_log(id.index).await.is_err() {
+            if let Some(id) = snapshot
+                && raft.trigger().purge_log(id.index).await.is_err()
+            {
                 return;
             }
         }
@@ -282,4 +291,3 @@ async fn keep_log_short(raft: Raft, tail: Arc<Tail>, every_bytes: u64) {
         }
     }
 }
-

@@ -13,7 +13,6 @@ pub enum Syncing {
     #[default]
     On,
     /// For the test that shows what is lost then; nothing in the product sets it.
-    #[doc(hidden)]
     Off,
 }
 
@@ -47,7 +46,8 @@ impl Timing {
     /// # Errors
     /// When a heartbeat is not well below the shortest election timeout, or that not below the longest.
     pub fn check(&self) -> Result<(), OpenError> {
-        if self.heartbeat.is_zero() || self.heartbeat * 3 > self.election_min || self.election_min >= self.election_max {
+        if self.heartbeat.is_zero() || self.heartbeat * 3 > self.election_min || self.election_min >= self.election_max
+        {
             return Err(OpenError(format!(
                 "timing of {self:?}: three heartbeats must fit into the shortest election timeout, \
                  and that must be below the longest; use 50, 200 and 350 ms on a LAN"

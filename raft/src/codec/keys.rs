@@ -24,7 +24,9 @@ pub fn record_key(key: &RecordKey) -> Vec<u8> {
     let (kind, name): (Kind, &[u8]) = match key {
         RecordKey::Profile(id) => (Kind::Profile, id.as_bytes()),
         RecordKey::Group(id) => (Kind::Group, id.as_bytes()),
-        RecordKey::Template(kind, name) => return [&[Kind::Template as u8, template_tag(*kind)], name.as_bytes()].concat(),
+        RecordKey::Template(kind, name) => {
+            return [&[Kind::Template as u8, template_tag(*kind)], name.as_bytes()].concat();
+        }
         RecordKey::Asset(name) => (Kind::Asset, name.as_bytes()),
         RecordKey::Token(id) => (Kind::Token, id.as_bytes()),
         RecordKey::Settings => (Kind::Settings, &[]),

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{CodecError, Envelope, Kind, Published, encode_as};
-use crate::state::{
-    Asset, Group, Machine, Profile, Record, Replay, Settings, Stored, Template, Token,
-};
+use crate::state::{Asset, Group, Machine, Profile, Record, Replay, Settings, Stored, Template, Token};
 use crate::type_config::Proposal;
 
 /// A place in the log and the leadership that wrote it.

@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 
 use imbl::OrdMap;
 
-use super::{Batch, Change, Durability, Engine, EngineError, Read, Table, Visit};
+use super::{Batch, Change, Durability, Engine, EngineError, Pair, Read, Table, Visit};
 
 type Keys = OrdMap<Vec<u8>, Vec<u8>>;
 
@@ -50,7 +50,7 @@ impl Read for Tables {
         Ok(())
     }
 
-    fn last(&self, table: Table) -> Result<Option<(Vec<u8>, Vec<u8>)>, EngineError> {
+    fn last(&self, table: Table) -> Result<Option<Pair>, EngineError> {
         Ok(self.0.get(&table).and_then(OrdMap::get_max).cloned())
     }
 }
@@ -64,7 +64,7 @@ impl Read for MemoryEngine {
         self.now().scan(table, from, to, visit)
     }
 
-    fn last(&self, table: Table) -> Result<Option<(Vec<u8>, Vec<u8>)>, EngineError> {
+    fn last(&self, table: Table) -> Result<Option<Pair>, EngineError> {
         self.now().last(table)
     }
 }
@@ -82,7 +82,8 @@ impl Engine for MemoryEngine {
                 }
                 Change::DeleteRange(table, from, to) => {
                     let keys = tables.0.entry(*table).or_default();
-                    let doomed: Vec<Vec<u8>> = keys.range(from.clone()..to.clone()).map(|(key, _)| key.clone()).collect();
+                    let doomed: Vec<Vec<u8>> =
+                        keys.range(from.clone()..to.clone()).map(|(key, _)| key.clone()).collect();
                     for key in doomed {
                         keys.remove(&key);
                     }

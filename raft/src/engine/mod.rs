@@ -114,6 +114,9 @@ impl Batch {
 #[error("{0}")]
 pub struct EngineError(pub String);
 
+/// A key with its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
 /// Called with each key and value of a scan, in order, until it breaks.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
@@ -135,7 +138,7 @@ pub trait Read {
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn last(&self, table: Table) -> Result<Option<(Vec<u8>, Vec<u8>)>, EngineError>;
+    fn last(&self, table: Table) -> Result<Option<Pair>, EngineError>;
 }
 
 /// A key-value store.

@@ -8,7 +8,7 @@ use rocksdb::{
     IteratorMode, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
 };
 
-use super::{Batch, Change, Durability, Engine, EngineError, Read, Table, Visit};
+use super::{Batch, Change, Durability, Engine, EngineError, Pair, Read, Table, Visit};
 
 /// Bytes of a table in memory before it is written out. Small: the state is in our own memory anyway.
 const WRITE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -131,7 +131,7 @@ impl Read for RocksEngine {
         View { engine: self, snapshot: self.db.snapshot() }.scan(table, from, to, visit)
     }
 
-    fn last(&self, table: Table) -> Result<Option<(Vec<u8>, Vec<u8>)>, EngineError> {
+    fn last(&self, table: Table) -> Result<Option<Pair>, EngineError> {
         View { engine: self, snapshot: self.db.snapshot() }.last(table)
     }
 }
@@ -161,7 +161,7 @@ impl Read for View<'_> {
         Ok(())
     }
 
-    fn last(&self, table: Table) -> Result<Option<(Vec<u8>, Vec<u8>)>, EngineError> {
+    fn last(&self, table: Table) -> Result<Option<Pair>, EngineError> {
         let mut items = self.snapshot.iterator_cf_opt(self.engine.family(table), scan_options(None), IteratorMode::End);
         items.next().transpose().map(|found| found.map(|(key, value)| (key.into(), value.into()))).map_err(own_words)
     }
@@ -187,11 +187,12 @@ impl Engine for RocksEngine {
 
     fn background_error(&self) -> Option<EngineError> {
         let count = self.db.property_int_value(rocksdb::properties::BACKGROUND_ERRORS).ok().flatten()?;
-        (count > 0).then(|| EngineError("the store could not write its tables in the background; its LOG file says why".into()))
+        (count > 0).then(|| {
+            EngineError("the store could not write its tables in the background; its LOG file says why".into())
+        })
     }
 
     fn close(&self) -> Result<(), EngineError> {
         if self.sync { self.db.flush_wal(true).map_err(own_words) } else { Ok(()) }
     }
 }
-

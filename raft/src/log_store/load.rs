@@ -83,7 +83,8 @@ fn walk(engine: &dyn Engine, start: u64) -> Result<(u64, u64), LoadError> {
 }
 
 fn position_at(engine: &dyn Engine, index: u64) -> Result<LogPosition, LoadError> {
-    let bytes = engine.get(Table::Log, &codec::log_key(index))?.ok_or(LoadError::Hole { wanted: index, found: index + 1 })?;
+    let bytes =
+        engine.get(Table::Log, &codec::log_key(index))?.ok_or(LoadError::Hole { wanted: index, found: index + 1 })?;
     let entry: LogEntry =
         codec::decode(&bytes).map_err(|error| LoadError::Damaged(format!("log entry {index}"), error))?;
     Ok(entry.position)

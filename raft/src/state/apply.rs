@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{
-    Kind, MACHINES_MAX, Machine, MachinePolicy, REPLAYS_MAX, Record, RecordKey, Replay, Sighting, State, Stored, check_edit,
+    Kind, MACHINES_MAX, Machine, MachinePolicy, REPLAYS_MAX, Record, RecordKey, Replay, Sighting, State, Stored,
+    check_edit,
 };
 use crate::command::{Command, Edit, Effect, Guard, GuardedEdit, Outcome, Refusal, RefusalCode};
 use crate::types::{LogIndex, Mac, Timestamp};
@@ -255,7 +256,10 @@ impl Step<'_> {
                 code: RefusalCode::SelectorTie,
                 object: format!("group/{}", group.id),
                 field: "selector".into(),
-                message: format!("group `{}` has an equal selector, so which of them wins would be chance", others.join("`, `")),
+                message: format!(
+                    "group `{}` has an equal selector, so which of them wins would be chance",
+                    others.join("`, `")
+                ),
                 hint: "add a label to one of them, remove one, or allow ties (then the lowest id wins)".into(),
             });
         }
@@ -264,7 +268,8 @@ impl Step<'_> {
     fn sightings(&mut self, list: &[Sighting]) -> Effect {
         let mut effect = Effect::Unchanged;
         for sighting in list {
-            let known = self.state.machine(&sighting.mac).or_else(|| self.state.machine_of_uuid(&sighting.uuid)).cloned();
+            let known =
+                self.state.machine(&sighting.mac).or_else(|| self.state.machine_of_uuid(&sighting.uuid)).cloned();
             if known.is_none() && self.state.machines.len() >= MACHINES_MAX {
                 continue;
             }
@@ -349,9 +354,7 @@ impl State {
         match key {
             RecordKey::Profile(id) => self.profiles.get(id).map(|stored| stored.revision),
             RecordKey::Group(id) => self.groups.get(id).map(|stored| stored.revision),
-            RecordKey::Template(kind, name) => {
-                self.templates.get(&(*kind, name.clone())).map(|stored| stored.revision)
-            }
+            RecordKey::Template(kind, name) => self.templates.get(&(*kind, name.clone())).map(|stored| stored.revision),
             RecordKey::Asset(name) => self.assets.get(name).map(|stored| stored.revision),
             RecordKey::Token(id) => self.tokens.get(id).map(|stored| stored.revision),
             RecordKey::Settings => self.settings.as_ref().map(|stored| stored.revision),

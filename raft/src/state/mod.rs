@@ -13,15 +13,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
+pub use apply::Touched;
 pub use machine::{Machine, MachinePolicy, Sighting};
 pub use objects::{
     Asset, DhcpMode, Group, Kind, NetBoot, Profile, Role, ScriptStyle, Settings, Template, TemplateKind, Token,
 };
 pub use select::{SelectorIndex, normal_selector};
-pub use validate::{TEMPLATE_BYTES_MAX, check_edit};
+pub use validate::{NAME_BYTES_MAX, SIGHTINGS_MAX, TEMPLATE_BYTES_MAX, check_edit};
 
 use crate::command::Outcome;
 use crate::types::{Digest, LogIndex, Mac, Timestamp};
@@ -74,7 +75,8 @@ pub struct State {
     // Derived from the above, never stored.
     selectors: SelectorIndex,
     machine_of_mac: OrdMap<Mac, Mac>,
-    machine_of_uuid: OrdMap<String, Mac>,
+    // A UUID forged or copied may be on several machines; then the lowest MAC counts, whatever came first.
+    machine_of_uuid: OrdSet<(String, Mac)>,
     replay_order: OrdMap<LogIndex, String>,
 }
 
@@ -172,7 +174,9 @@ impl State {
     /// A machine by SMBIOS UUID (lower case).
     #[must_use]
     pub fn machine_of_uuid(&self, uuid: &str) -> Option<&Arc<Machine>> {
-        self.machines.get(self.machine_of_uuid.get(uuid)?)
+        let from = (uuid.to_owned(), Mac::lowest());
+        let (found, first) = self.machine_of_uuid.range(from..).next()?;
+        if found == uuid { self.machines.get(first) } else { None }
     }
 
     /// All machines by first MAC.
@@ -284,7 +288,14 @@ impl State {
         let settings = self.settings.iter().cloned().map(Record::Settings);
         let machines = self.machines.values().cloned().map(Record::Machine);
         let replays = self.replays.iter().map(|(key, replay)| Record::Replay(key.clone(), replay.clone()));
-        profiles.chain(groups).chain(templates).chain(assets).chain(tokens).chain(settings).chain(machines).chain(replays)
+        profiles
+            .chain(groups)
+            .chain(templates)
+            .chain(assets)
+            .chain(tokens)
+            .chain(settings)
+            .chain(machines)
+            .chain(replays)
     }
 
     /// Puts a record back as it was stored, replacing any of its name.
@@ -327,7 +338,7 @@ impl State {
             self.machine_of_mac.insert(mac.clone(), first.clone());
         }
         if !machine.uuid.is_empty() {
-            self.machine_of_uuid.insert(machine.uuid.clone(), first.clone());
+            self.machine_of_uuid.insert((machine.uuid.clone(), first.clone()));
         }
         self.machines.insert(first, machine);
     }
@@ -337,9 +348,7 @@ impl State {
         for mac in &old.macs {
             self.machine_of_mac.remove(mac);
         }
-        if self.machine_of_uuid.get(&old.uuid) == Some(first) {
-            self.machine_of_uuid.remove(&old.uuid);
-        }
+        self.machine_of_uuid.remove(&(old.uuid.clone(), first.clone()));
         true
     }
 

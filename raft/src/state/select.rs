@@ -93,7 +93,8 @@ pub fn normal_selector(selector: &BTreeMap<String, String>) -> Option<BTreeMap<S
     selector
         .iter()
         .map(|(key, value)| {
-            let value = if key.eq_ignore_ascii_case("mac") { value.parse::<Mac>().ok()?.to_string() } else { value.clone() };
+            let value =
+                if key.eq_ignore_ascii_case("mac") { value.parse::<Mac>().ok()?.to_string() } else { value.clone() };
             Some((key.clone(), value))
         })
         .collect()
@@ -129,7 +130,11 @@ mod tests {
 
     #[test]
     fn most_selectors_win_then_the_greatest_text_then_the_lowest_id() {
-        check(&[("d", ""), ("a", "os=x"), ("b", "os=x mac=52:54:00:12:34:56")], "os=x mac=52:54:00:12:34:56", Some("b"));
+        check(
+            &[("d", ""), ("a", "os=x"), ("b", "os=x mac=52:54:00:12:34:56")],
+            "os=x mac=52:54:00:12:34:56",
+            Some("b"),
+        );
         check(&[("one", "a=1 k=1"), ("two", "k=1 z=1")], "k=1 z=1 a=1", Some("two"));
         check(&[("d2", ""), ("d1", "")], "anything=1", Some("d1"));
         check(&[("a", "os=x")], "os=y", None);

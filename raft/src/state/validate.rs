@@ -96,7 +96,9 @@ fn check_group(group: &Group) -> Check {
     }
     match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&group.metadata) {
         Ok(_) => Ok(()),
-        Err(error) => refuse(&object, "metadata", format!("not a JSON object: {error}"), "write it as {\"key\": value, …}"),
+        Err(error) => {
+            refuse(&object, "metadata", format!("not a JSON object: {error}"), "write it as {\"key\": value, …}")
+        }
     }
 }
 
@@ -115,7 +117,12 @@ fn check_asset(asset: &Asset) -> Check {
     check_path(&object, "name", &asset.name)?;
     let media_type = &asset.media_type;
     if media_type.len() > NAME_BYTES_MAX || !media_type.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
-        return refuse(&object, "media_type", "not a header value".into(), "write it as `type/subtype`, or leave it out");
+        return refuse(
+            &object,
+            "media_type",
+            "not a header value".into(),
+            "write it as `type/subtype`, or leave it out",
+        );
     }
     Ok(())
 }
@@ -127,7 +134,10 @@ fn check_settings(settings: &Settings) -> Check {
     if settings.extra_kernel_args.len() > LINES_MAX {
         return refuse("settings", "extra_kernel_args", format!("more than {LINES_MAX}"), "put fewer arguments there");
     }
-    settings.loaders.iter().try_for_each(|(class, loader)| check_loader("settings", &format!("loaders.{class}"), loader))
+    settings
+        .loaders
+        .iter()
+        .try_for_each(|(class, loader)| check_loader("settings", &format!("loaders.{class}"), loader))
 }
 
 fn check_loader(object: &str, field: &str, name: &str) -> Check {
@@ -154,7 +164,12 @@ fn check_path(object: &str, field: &str, path: &str) -> Check {
     check_id(object, field, path)?;
     if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
         let message = format!("`{path}` is not a plain relative path");
-        return refuse(object, field, message, "write it without leading, trailing or doubled slashes and without `.` or `..`");
+        return refuse(
+            object,
+            field,
+            message,
+            "write it without leading, trailing or doubled slashes and without `.` or `..`",
+        );
     }
     Ok(())
 }

@@ -55,28 +55,32 @@ pub fn load(engine: &dyn Engine, snapshots: &Snapshots) -> Result<Loaded, LoadEr
     let applied = read_applied(engine)?;
     let mut state = State::default();
     let mut failure = None;
-    engine.scan(Table::Records, &[], Some(codec::RECORDS_END), &mut |key, value| match codec::decode_record(value) {
-        Ok(record) if codec::record_key(&record.key()) == key => {
-            state.restore(record);
-            ControlFlow::Continue(())
-        }
-        Ok(record) => {
-            let text = format!("{} is stored under another name", record.key());
-            failure = Some(LoadError::Damaged("a record".into(), CodecError::Payload(text)));
-            ControlFlow::Break(())
-        }
-        Err(error) => {
-            failure = Some(LoadError::Damaged(format!("record {}", key.escape_ascii()), error));
-            ControlFlow::Break(())
-        }
-    })?;
+    engine.scan(
+        Table::Records,
+        &[],
+        Some(codec::RECORDS_END),
+        &mut |key, value| match codec::decode_record(value) {
+            Ok(record) if codec::record_key(&record.key()) == key => {
+                state.restore(record);
+                ControlFlow::Continue(())
+            }
+            Ok(record) => {
+                let text = format!("{} is stored under another name", record.key());
+                failure = Some(LoadError::Damaged("a record".into(), CodecError::Payload(text)));
+                ControlFlow::Break(())
+            }
+            Err(error) => {
+                failure = Some(LoadError::Damaged(format!("record {}", key.escape_ascii()), error));
+                ControlFlow::Break(())
+            }
+        },
+    )?;
     failure.map_or_else(|| loaded(state, applied), Err)
 }
 
 fn loaded(mut state: State, applied: Applied) -> Result<Loaded, LoadError> {
     state.set_applied(LogIndex(applied.last.map_or(0, |last| last.index)));
-    let (last, membership) =
-        applied.into_raft().map_err(|error| LoadError::Damaged("the membership".into(), error))?;
+    let (last, membership) = applied.into_raft().map_err(|error| LoadError::Damaged("the membership".into(), error))?;
     Ok(Loaded { state, last, membership })
 }
 
@@ -104,16 +108,14 @@ pub(super) fn write_snapshot(view: &dyn Read, snapshots: &Snapshots) -> Result<(
 }
 
 /// Replaces all records by those of a snapshot that is one of our own files. A crash on the way is made good by `load`.
-pub(super) async fn install(
-    snapshots: &Snapshots,
-    path: &Path,
-    writer: &Writer,
-) -> Result<Loaded, LoadError> {
+pub(super) async fn install(snapshots: &Snapshots, path: &Path, writer: &Writer) -> Result<Loaded, LoadError> {
     let (batches, mut ready) = tokio::sync::mpsc::channel(2);
     let (snapshots, path) = (snapshots.clone(), path.to_owned());
     let reading = tokio::task::spawn_blocking(move || {
         read_snapshot(&snapshots, &path, |batch, durability| {
-            batches.blocking_send((batch, durability)).map_err(|_| SnapshotError::Source("the writer has stopped".into()))
+            batches
+                .blocking_send((batch, durability))
+                .map_err(|_| SnapshotError::Source("the writer has stopped".into()))
         })
     });
     while let Some((batch, durability)) = ready.recv().await {

@@ -215,11 +215,14 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let own = tokio::task::spawn_blocking(move || snapshots.import(&snapshot)).await.map_err(io::Error::other)?;
         let own = own.map_err(|error| self.snapshot_failed("taking over a snapshot into", &error))?;
         let installed = load::install(&self.snapshots, &own.path, &self.writer).await;
-        self.now = installed.map_err(|error| {
-            self.fail("installing a snapshot into", &error, write_hint(&error.to_string()))
-        })?;
+        self.now = installed
+            .map_err(|error| self.fail("installing a snapshot into", &error, write_hint(&error.to_string())))?;
         if self.now.last != meta.last_log_id {
-            return Err(self.fail("installing a snapshot into", &"it goes to another log entry than it was announced for", DAMAGE_HINT));
+            return Err(self.fail(
+                "installing a snapshot into",
+                &"it goes to another log entry than it was announced for",
+                DAMAGE_HINT,
+            ));
         }
         self.model.publish(&self.now.state);
         Ok(())
@@ -257,10 +260,14 @@ impl Builder {
             let mut done = Some(done);
             let mut viewed = Some(viewed);
             engine.view(&mut |view| {
-                let _ = viewed.take().map(|viewed| viewed.send(()));
+                if let Some(viewed) = viewed.take() {
+                    let _ = viewed.send(());
+                }
                 let result = load::write_snapshot(view, &snapshots)
                     .map_err(|error| snapshot_failed(&health, "writing a snapshot in", &snapshots, &error));
-                let _ = done.take().map(|done| done.send(result));
+                if let Some(done) = done.take() {
+                    let _ = done.send(result);
+                }
             });
         };
         match std::thread::Builder::new().name("raft-snapshot".into()).spawn(work) {

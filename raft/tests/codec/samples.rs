@@ -9,8 +9,8 @@ use raft::codec::{
 };
 use raft::command::{Command, Edit, Effect, Guard, GuardedEdit, Outcome, Refusal, RefusalCode};
 use raft::state::{
-    Asset, DhcpMode, Group, Kind, Machine, MachinePolicy, NetBoot, Profile, Record, Replay, Role, ScriptStyle, Settings,
-    Sighting, Stored, Template, TemplateKind, Token,
+    Asset, DhcpMode, Group, Kind, Machine, MachinePolicy, NetBoot, Profile, Record, Replay, Role, ScriptStyle,
+    Settings, Sighting, Stored, Template, TemplateKind, Token,
 };
 use raft::type_config::Proposal;
 use raft::types::{Digest, LogIndex, Mac, Timestamp};
@@ -22,7 +22,12 @@ fn at(term: u64, index: u64) -> LogPosition {
 fn members() -> Members {
     Members {
         voters: vec![BTreeSet::from([1, 2]), BTreeSet::from([1, 2, 3])],
-        addresses: BTreeMap::from([(1, "a:7443".into()), (2, "b:7443".into()), (3, "c:7443".into()), (4, String::new())]),
+        addresses: BTreeMap::from([
+            (1, "a:7443".into()),
+            (2, "b:7443".into()),
+            (3, "c:7443".into()),
+            (4, String::new()),
+        ]),
     }
 }
 

@@ -169,8 +169,18 @@ impl Running {
 
     /// kill -9; answers what it had still said.
     pub(crate) fn kill(mut self) -> Vec<String> {
+        self.end();
+        self.lines.iter().collect()
+    }
+
+    fn end(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        self.lines.iter().collect()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
     }
 }

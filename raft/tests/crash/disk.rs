@@ -8,7 +8,8 @@ use tempfile::TempDir;
 
 /// `FS_IOC_SHUTDOWN` (linux/fs.h), and its flag for losing the journal too: what fsync has not written is gone at this
 /// instant, as in xfstests' `godown`.
-const CUT_POWER: &str = r#"open(my $d, "<", $ARGV[0]) or die $!; my $f = pack("L", 2); ioctl($d, 0x8004587d, $f) or die $!;"#;
+const CUT_POWER: &str =
+    r#"open(my $d, "<", $ARGV[0]) or die $!; my $f = pack("L", 2); ioctl($d, 0x8004587d, $f) or die $!;"#;
 
 /// Mounted while it lives.
 pub(crate) struct Disk {

@@ -33,5 +33,9 @@ async fn two_hundred_kills_under_load_lose_nothing_that_was_acknowledged() {
     ledger.new_child();
     ledger.hear(&last).unwrap_or_else(|wrong| panic!("after all, seed {}: {wrong}", dice.seed));
     cluster.shutdown().await;
-    assert!(ready >= 100 && ledger.acks >= 2_000, "too little load to show anything: {ready} starts, {} acks", ledger.acks);
+    assert!(
+        ready >= 100 && ledger.acks >= 2_000,
+        "too little load to show anything: {ready} starts, {} acks",
+        ledger.acks
+    );
 }

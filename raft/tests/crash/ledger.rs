@@ -32,7 +32,9 @@ impl Ledger {
                     let before = self.acknowledged.insert(writer, number);
                     self.acks += 1;
                     if before.is_some_and(|before| before >= number) {
-                        return Err(format!("writer {writer} went back from {before:?} to {number}: it lost what it wrote"));
+                        return Err(format!(
+                            "writer {writer} went back from {before:?} to {number}: it lost what it wrote"
+                        ));
                     }
                 }
                 Some("BROKEN" | "FATAL") => return Err(line.clone()),

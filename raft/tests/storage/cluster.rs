@@ -34,7 +34,10 @@ async fn everything_is_there_after_a_restart() {
     let again = open(dir.path());
     assert_eq!(again.read().groups().len(), 50);
     let after = again.status();
-    assert_eq!((after.cluster_id, after.generation, after.node_id), (before.cluster_id, before.generation, before.node_id));
+    assert_eq!(
+        (after.cluster_id, after.generation, after.node_id),
+        (before.cluster_id, before.generation, before.node_id)
+    );
     assert!(after.term > before.term, "an ex-leader is elected again, it does not resume");
     assert_eq!((after.role.as_str(), after.leader, after.voters), ("leader", Some(1), vec![1]));
     let next = again.propose(command([group("more")])).await.unwrap();

@@ -43,7 +43,13 @@ pub(crate) fn stores(dir: &Path, kind: EngineKind) -> (LogStore, StateMachine) {
     let health = Health::default();
     let writer = Writer::start(engine.clone(), tail.clone(), Some(mark), health.clone(), place.clone()).unwrap();
     let model = Arc::new(ReadModel::new(loaded.state.clone()));
-    let parts = Parts { engine: engine.clone(), writer: writer.clone(), health: health.clone(), place: place.clone(), snapshots };
+    let parts = Parts {
+        engine: engine.clone(),
+        writer: writer.clone(),
+        health: health.clone(),
+        place: place.clone(),
+        snapshots,
+    };
     (LogStore::new(engine, tail, writer, health, place), StateMachine::new(parts, loaded, model))
 }
 

@@ -1,0 +1,185 @@
+//! What was measured, beside what is promised: as text on the terminal and as `docs/benchmarks.md`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+use std::{env, fs};
+
+use anyhow::{Context, Result};
+use raftboot_ha_tests::process::run;
+
+use crate::load::Answers;
+use crate::memory::Flatness;
+use crate::{GROUPS, JUDGED};
+
+/// Scripts a second that must be reached, however many groups there are.
+const SCRIPTS_MIN: f64 = 20_000.0;
+/// How much slower the slowest round may be than the fastest for "the same whatever the number of groups".
+const SPREAD_MAX: f64 = 1.5;
+/// Resident memory with [`JUDGED`] groups, in MiB.
+const RESIDENT_MAX: f64 = 100.0;
+/// Growth during transfers that still counts as flat, in MiB: a read buffer for each of 64 downloads.
+const GROWTH_MAX: f64 = 64.0;
+/// From start to ready with [`JUDGED`] groups.
+const READY_MAX: Duration = Duration::from_secs(1);
+/// One `apply` of [`JUDGED`] groups.
+const APPLY_MAX: Duration = Duration::from_secs(5);
+/// matchbox v0.11, measured on a host of the same kind with `wrk -t1 -c4`: groups and requests a second.
+const MATCHBOX: [(usize, f64); 2] = [(1, 13_370.0), (1_000, 54.5)];
+
+/// Everything measured so far.
+pub(crate) struct Report {
+    host: String,
+    rounds: BTreeMap<usize, Round>,
+    flat: Option<Flatness>,
+}
+
+#[derive(Default)]
+struct Round {
+    applied: Duration,
+    started: Duration,
+    resident: f64,
+    answers: Option<Answers>,
+}
+
+impl Report {
+    pub(crate) fn new() -> Result<Self> {
+        let kernel = run(command("uname", &["-sr"]))?;
+        let cpus = fs::read_to_string("/proc/cpuinfo").context("read the CPU's name")?;
+        let name = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+        let cores = cpus.lines().filter(|line| line.starts_with("processor")).count();
+        let name = name.trim_start_matches([' ', '\t', ':']);
+        Ok(Self { host: format!("{cores} × {name}, {}", kernel.trim()), rounds: BTreeMap::new(), flat: None })
+    }
+
+    fn round(&mut self, groups: usize) -> &mut Round {
+        self.rounds.entry(groups).or_default()
+    }
+
+    pub(crate) fn applied(&mut self, groups: usize, took: Duration) {
+        self.round(groups).applied = took;
+    }
+
+    pub(crate) fn started(&mut self, groups: usize, took: Duration) {
+        self.round(groups).started = took;
+    }
+
+    pub(crate) fn resident(&mut self, groups: usize, mib: f64) {
+        self.round(groups).resident = mib;
+    }
+
+    pub(crate) fn answered(&mut self, groups: usize, answers: Answers) {
+        self.round(groups).answers = Some(answers);
+    }
+
+    pub(crate) fn flat(&mut self, flat: Flatness) {
+        self.flat = Some(flat);
+    }
+
+    /// Whether every promise was kept.
+    pub(crate) fn reached(&self) -> bool {
+        self.verdicts().iter().all(|(_, _, kept)| *kept)
+    }
+
+    /// Each promise, what was measured, and whether it was kept.
+    fn verdicts(&self) -> Vec<(String, String, bool)> {
+        let rates: Vec<f64> =
+            GROUPS.iter().filter_map(|groups| Some(self.rounds.get(groups)?.answers.as_ref()?.per_second)).collect();
+        let (slowest, fastest) =
+            rates.iter().fold((f64::MAX, 0.0_f64), |(low, high), rate| (low.min(*rate), high.max(*rate)));
+        let judged = self.rounds.get(&JUDGED);
+        let (started, applied, resident) = judged
+            .map_or((Duration::MAX, Duration::MAX, f64::MAX), |round| (round.started, round.applied, round.resident));
+        let mut list = vec![
+            (
+                format!("`/ipxe?mac=…`, every round ≥ {SCRIPTS_MIN:.0}/s"),
+                format!("slowest {slowest:.0}/s"),
+                slowest >= SCRIPTS_MIN,
+            ),
+            (
+                format!("the same for any number of groups (within × {SPREAD_MAX})"),
+                format!("× {:.2}", fastest / slowest),
+                fastest / slowest <= SPREAD_MAX,
+            ),
+            (
+                format!("start to ready with {JUDGED} groups ≤ {READY_MAX:?}"),
+                format!("{} ms", started.as_millis()),
+                started <= READY_MAX,
+            ),
+            (
+                format!("one apply of {JUDGED} groups ≤ {APPLY_MAX:?}"),
+                format!("{} ms", applied.as_millis()),
+                applied <= APPLY_MAX,
+            ),
+            (
+                format!("resident with {JUDGED} groups ≤ {RESIDENT_MAX} MiB"),
+                format!("{resident:.1} MiB"),
+                resident <= RESIDENT_MAX,
+            ),
+        ];
+        if let Some(flat) = self.flat {
+            for (what, most) in [("a 2 GiB upload", flat.uploading), ("64 downloads of 2 GiB", flat.downloading)] {
+                let growth = most - flat.before;
+                list.push((
+                    format!("flat during {what} (growth ≤ {GROWTH_MAX} MiB)"),
+                    format!("{:.1} → {most:.1} MiB", flat.before),
+                    growth <= GROWTH_MAX,
+                ));
+            }
+        }
+        list
+    }
+
+    /// The report as Markdown.
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!(
+            "# Benchmarks\n\nWritten by `ha-tests/bench` on {}; node and load generator share the cores. The binary has debug assertions \
+             and overflow checks on (profile `ci`, see [decision 0008](decisions/0008-one-build-profile.md)).\n\n\
+             | promised | measured | kept |\n|---|---|---|\n",
+            self.host
+        );
+        for (promise, measured, kept) in self.verdicts() {
+            let _ = writeln!(text, "| {promise} | {measured} | {} |", if kept { "yes" } else { "**no**" });
+        }
+        text.push_str("\n| groups | scripts/s | p50 | p99 | matchbox scripts/s | one apply of all | start to ready | resident |\n|---|---|---|---|---|---|---|---|\n");
+        for (groups, round) in &self.rounds {
+            let matchbox = MATCHBOX
+                .iter()
+                .find(|(count, _)| count == groups)
+                .map_or("not measured".into(), |(_, rate)| format!("{rate}"));
+            let answers = round.answers.as_ref();
+            let _ = writeln!(
+                text,
+                "| {groups} | {:.0} | {} | {} | {matchbox} | {} ms | {} ms | {:.1} MiB |",
+                answers.map_or(0.0, |answers| answers.per_second),
+                answers.map_or("", |answers| &answers.p50),
+                answers.map_or("", |answers| &answers.p99),
+                round.applied.as_millis(),
+                round.started.as_millis(),
+                round.resident
+            );
+        }
+        text.push_str(
+            "\n`wrk -t1 -c32 -d10s` asks for random machines over kept-alive connections. matchbox's column was measured earlier on a host of \
+             the same kind with `wrk -t1 -c4`, not in this run; it is a rough scale, not a race. The race beside nginx, dnsmasq and the rest, in one \
+             run, is still to come.\n",
+        );
+        text
+    }
+
+    /// Writes `docs/benchmarks.md` in the tree this program was started in.
+    pub(crate) fn write(&self) -> Result<()> {
+        let file = env::current_dir().context("find the tree")?.join("docs/benchmarks.md");
+        if !Path::new("docs").is_dir() {
+            anyhow::bail!("start the bench at the root of the tree: there is no docs/ here");
+        }
+        fs::write(&file, self.text()).with_context(|| format!("write {}", file.display()))
+    }
+}
+
+fn command(program: &str, arguments: &[&str]) -> std::process::Command {
+    let mut command = std::process::Command::new(program);
+    command.args(arguments);
+    command
+}

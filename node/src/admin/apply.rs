@@ -1,0 +1,159 @@
+//! Many objects as one change: all of it or nothing.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::HeaderMap;
+use raft::command::{Edit, Effect, GuardedEdit};
+use raft::state::{self, Kind, RecordKey};
+use raft::types::{Digest, LogIndex};
+use serde::{Deserialize, Serialize};
+
+use super::body::{APPLY_BYTES_MAX, blocking, whole};
+use super::document;
+use super::error::{Answer, ApiError, PROBLEMS_MAX};
+use super::json::{self, Members};
+use super::warnings::{self, Warning};
+use super::write::{Change, Done, Write, effect_name, key_of};
+use super::{Context, view};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    items: Vec<Members>,
+    /// Kinds of which only what is in `items` remains.
+    #[serde(default)]
+    replace: Vec<Kind>,
+    /// Accept groups with equal selectors; the lowest id wins.
+    #[serde(default)]
+    allow_ties: bool,
+    /// Say what would happen and do nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// The answer to an `apply`.
+#[derive(Serialize)]
+struct Applied {
+    index: Option<LogIndex>,
+    dry_run: bool,
+    created: usize,
+    updated: usize,
+    unchanged: usize,
+    pruned: u32,
+    effects: Vec<Item>,
+    warnings: Vec<Warning>,
+}
+
+#[derive(Serialize)]
+struct Item {
+    object: String,
+    effect: &'static str,
+}
+
+pub(super) async fn apply(
+    State(context): State<Context>,
+    write: Write,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    let write = write.without_guard()?;
+    let bytes = whole(&headers, body, APPLY_BYTES_MAX).await?;
+    let reader = context.clone();
+    let (change, digest, dry_run) = blocking(move || {
+        let request: Request = json::read(&bytes)?;
+        let dry_run = request.dry_run;
+        Ok((change_of(&reader, request)?, Digest::of(&bytes), dry_run))
+    })
+    .await?;
+    let before = context.cluster.read();
+    let doomed = doomed(&before, &change);
+    let edits: Vec<Edit> = change.edits.iter().map(|edit| edit.edit.clone()).collect();
+    let place = |at: u32| format!("items[{at}]");
+    let done = if dry_run {
+        let (write, context) = (write, context.clone());
+        blocking(move || write.rehearse(&context, change, place)).await?
+    } else {
+        write.commit(&context, change, digest, place).await?
+    };
+    blocking(move || Ok(view::answer(&report(&context, &done, &edits, doomed, dry_run)))).await
+}
+
+fn report(context: &Context, done: &Done, edits: &[Edit], doomed: Vec<RecordKey>, dry_run: bool) -> Applied {
+    let count = |wanted: Effect| done.effects.iter().filter(|effect| **effect == wanted).count();
+    let put = edits.iter().zip(&done.effects).filter_map(|(edit, effect)| {
+        Some(Item { object: key_of(edit)?.to_string(), effect: effect_name(*effect) })
+    });
+    let pruned = doomed.iter().map(|key| Item { object: key.to_string(), effect: "deleted" });
+    Applied {
+        index: (!dry_run).then_some(done.index),
+        dry_run,
+        created: count(Effect::Created),
+        updated: count(Effect::Updated),
+        unchanged: count(Effect::Unchanged),
+        pruned: done.pruned,
+        effects: put.chain(pruned).collect(),
+        warnings: warnings::of(edits, &done.state, &context.checks),
+    }
+}
+
+/// Every mistake of every item, in one answer.
+fn change_of(context: &Context, request: Request) -> Answer<Change> {
+    for (at, kind) in request.replace.iter().enumerate() {
+        if !matches!(kind, Kind::Profile | Kind::Group | Kind::Template | Kind::Asset) {
+            let hint = "write profile, group, template or asset; others are changed one by one";
+            let error = ApiError::unprocessable("invalid", "this kind cannot be replaced as a whole", hint);
+            return Err(error.at(format!("replace[{at}]")));
+        }
+    }
+    let state = context.cluster.read();
+    let mut edits: Vec<GuardedEdit> = Vec::with_capacity(request.items.len());
+    let mut errors = Vec::new();
+    let mut first_of: BTreeMap<RecordKey, usize> = BTreeMap::new();
+    for (at, item) in request.items.into_iter().enumerate() {
+        let read = document::read(context, &state, item, None).and_then(|edit| {
+            let before = key_of(&edit.edit).and_then(|key| first_of.insert(key.clone(), at).map(|first| (key, first)));
+            before.map_or(Ok(edit), |(key, first)| {
+                let hint = "keep one of the two";
+                Err(ApiError::unprocessable("duplicate", format!("{key} is in items[{first}] already"), hint))
+            })
+        });
+        match read {
+            Ok(edit) => edits.push(edit),
+            Err(error) => errors.push(error.below(&format!("items[{at}]"))),
+        }
+        if errors.len() >= PROBLEMS_MAX {
+            break;
+        }
+    }
+    match ApiError::all(errors) {
+        Some(error) => Err(error),
+        None => Ok(Change { edits, replace: request.replace, allow_ties: request.allow_ties }),
+    }
+}
+
+/// What `replace` would remove, by the state as it is now; the count in the answer is that of the change itself.
+fn doomed(state: &state::State, change: &Change) -> Vec<RecordKey> {
+    let kept: std::collections::BTreeSet<RecordKey> =
+        change.edits.iter().filter_map(|edit| key_of(&edit.edit)).collect();
+    let mut keys: Vec<RecordKey> = Vec::new();
+    for kind in &change.replace {
+        match kind {
+            Kind::Profile => keys.extend(state.profiles().map(|stored| RecordKey::Profile(stored.value.id.clone()))),
+            Kind::Group => keys.extend(state.groups().map(|stored| RecordKey::Group(stored.value.id.clone()))),
+            Kind::Template => keys.extend(
+                state.templates().map(|stored| RecordKey::Template(stored.value.kind, stored.value.name.clone())),
+            ),
+            Kind::Asset => {
+                keys.extend(state.assets_from("").map(|stored| RecordKey::Asset(stored.value.name.clone())));
+            }
+            Kind::Settings | Kind::Token | Kind::Machine => {}
+        }
+    }
+    keys.retain(|key| !kept.contains(key));
+    keys.sort();
+    keys.dedup();
+    keys
+}

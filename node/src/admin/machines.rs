@@ -1,0 +1,134 @@
+//! Machines: who was seen on the network, and what an operator wants of each.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::HeaderMap;
+use raft::command::Edit;
+use raft::state::{Machine, MachinePolicy};
+use raft::types::{Digest, Mac};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::body::{Asked, Names, OBJECT_BYTES_MAX, whole};
+use super::document::merge;
+use super::error::{Answer, ApiError};
+use super::list::{Page, page};
+use super::view::{self, PolicyJson};
+use super::write::Write;
+use super::{Context, clock, json};
+
+/// What a list of machines may be narrowed by.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Filter {
+    limit: Option<usize>,
+    cursor: Option<String>,
+    /// Beginning of any of its MACs, with colons.
+    prefix: String,
+    uuid: Option<String>,
+    serial: Option<String>,
+    arch: Option<String>,
+    address: Option<String>,
+    hold: Option<bool>,
+    /// Seen within so many seconds.
+    seen_within: Option<u64>,
+}
+
+impl Filter {
+    fn takes(&self, machine: &Machine, now: u64) -> bool {
+        let prefix = self.prefix.to_ascii_lowercase();
+        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(found));
+        let recent = |seconds: u64| now.saturating_sub(machine.last_seen.0) <= seconds.saturating_mul(1000);
+        (prefix.is_empty() || machine.macs.iter().any(|mac| mac.to_string().starts_with(&prefix)))
+            && is(&self.uuid, &machine.uuid)
+            && is(&self.serial, &machine.serial)
+            && is(&self.arch, &machine.arch)
+            && is(&self.address, &machine.address)
+            && self.hold.is_none_or(|hold| machine.policy.hold == hold)
+            && self.seen_within.is_none_or(recent)
+    }
+}
+
+pub(super) async fn list(State(context): State<Context>, Asked(filter): Asked<Filter>) -> Answer<Response> {
+    let state = context.cluster.read();
+    let now = clock::now().0;
+    let asked = Page { limit: filter.limit, cursor: filter.cursor.clone() };
+    let found = state.machines().filter(|machine| filter.takes(machine, now));
+    page(asked, found, |machine| order(machine), |machine| view::machine(machine))
+}
+
+/// The order the state keeps them in: by the octets of the first MAC.
+fn order(machine: &Machine) -> String {
+    machine.macs.first().map(Mac::to_string).unwrap_or_default()
+}
+
+pub(super) async fn read(State(context): State<Context>, Names(id): Names<String>) -> Answer<Response> {
+    let state = context.cluster.read();
+    let found = match id.parse::<Mac>() {
+        Ok(mac) => state.machine(&mac),
+        Err(_) => state.machine_of_uuid(&id.to_ascii_lowercase()),
+    };
+    let machine = found.ok_or_else(|| unknown(&id))?;
+    Ok(view::answer(&view::machine(machine)))
+}
+
+fn unknown(id: &str) -> ApiError {
+    let mut error = ApiError::not_found(format!("machine `{}`", id.escape_debug()));
+    if id.parse::<Mac>().is_err() {
+        let hint = "name it by one of its MACs (52:54:00:12:34:56) or by its SMBIOS UUID, as `raftboot machine list` shows them";
+        error = ApiError::new(http::StatusCode::NOT_FOUND, "not_found", error.problems()[0].message.clone(), hint);
+    }
+    error
+}
+
+/// The MAC a write is about: as given, or that of the machine with the UUID given.
+fn mac_of(context: &Context, id: &str) -> Answer<Mac> {
+    if let Ok(mac) = id.parse() {
+        return Ok(mac);
+    }
+    let state = context.cluster.read();
+    let known = state.machine_of_uuid(&id.to_ascii_lowercase()).and_then(|machine| machine.macs.first().cloned());
+    known.ok_or_else(|| unknown(id))
+}
+
+pub(super) async fn write(
+    State(context): State<Context>,
+    Names(id): Names<String>,
+    write: Write,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    let mac = mac_of(&context, &id)?;
+    let bytes = whole(&headers, body, OBJECT_BYTES_MAX).await?;
+    let policy: PolicyJson = json::read(&bytes)?;
+    write.without_guard()?.one(&context, Edit::SetMachinePolicy(mac, policy.into()), Digest::of(&bytes)).await
+}
+
+pub(super) async fn patch(
+    State(context): State<Context>,
+    Names(id): Names<String>,
+    write: Write,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    let mac = mac_of(&context, &id)?;
+    let bytes = whole(&headers, body, OBJECT_BYTES_MAX).await?;
+    let patch: Value = json::read(&bytes)?;
+    let state = context.cluster.read();
+    let now = state.machine(&mac).map(|machine| PolicyJson::from(&machine.policy)).unwrap_or_default();
+    let mut value = serde_json::to_value(now).expect("a policy is JSON");
+    merge(&mut value, patch);
+    let policy: PolicyJson = json::read(value.to_string().as_bytes())?;
+    let policy: MachinePolicy = policy.into();
+    write.without_guard()?.one(&context, Edit::SetMachinePolicy(mac, policy), Digest::of(&bytes)).await
+}
+
+pub(super) async fn delete(
+    State(context): State<Context>,
+    Names(id): Names<String>,
+    write: Write,
+) -> Answer<Response> {
+    let mac = mac_of(&context, &id)?;
+    write.without_guard()?.one(&context, Edit::DeleteMachine(mac), Digest::of(b"")).await
+}

@@ -1,0 +1,108 @@
+//! The admin API: REST below `/api/v1`, for operators, for programs and for the command line.
+//!
+//! `routes` is the table of everything that can be asked, and by whom. A write becomes edits (`document`), is proposed
+//! as one command (`write`) and answered with the log index. `error` turns what goes wrong into an answer. `serve`
+//! holds the sockets, `tls` the certificates, `bootstrap` the first token.
+
+mod apply;
+mod assets;
+mod auth;
+mod blobs;
+mod body;
+pub mod bootstrap;
+mod clock;
+mod document;
+mod error;
+mod idle;
+mod json;
+mod list;
+mod machines;
+mod objects;
+mod request_id;
+mod routes;
+mod secret;
+mod serve;
+mod settings;
+mod status;
+mod templates;
+pub mod tls;
+mod tokens;
+mod view;
+mod warnings;
+mod write;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use raft::Cluster;
+
+use crate::assets::Store;
+
+pub use auth::{Peer, RefusedCallers};
+pub use routes::router;
+pub use secret::{NotAToken, Secret};
+pub use serve::{BindError, Listener, bind, serve};
+
+/// What the API works with; cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// The replicated state.
+    pub cluster: Cluster,
+    /// The blobs of this node.
+    pub store: Arc<Store>,
+    /// When this process started.
+    pub started: SystemTime,
+    /// What `status` calls this program.
+    pub version: &'static str,
+    /// How the parts of this node are, asked for every `status`.
+    pub health: Arc<dyn Fn() -> Vec<Health> + Send + Sync>,
+    /// What other modules know better.
+    pub checks: Checks,
+    /// Callers turned away.
+    pub refused: Arc<RefusedCallers>,
+}
+
+impl Context {
+    /// A context without health reports and further checks; the caller sets those.
+    #[must_use]
+    pub fn new(cluster: Cluster, store: Arc<Store>) -> Self {
+        Self {
+            cluster,
+            store,
+            started: SystemTime::now(),
+            version: env!("CARGO_PKG_VERSION"),
+            health: Arc::new(Vec::new),
+            checks: Checks::default(),
+            refused: Arc::default(),
+        }
+    }
+}
+
+/// How one part of a node is.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Health {
+    /// Which part: `dhcp`.
+    pub name: &'static str,
+    /// `ok`, `off`, or what is wrong in one word.
+    pub state: &'static str,
+    /// For people: where it listens, what failed, what to do.
+    pub detail: String,
+}
+
+/// Says what is wrong with a template's text.
+pub type CheckTemplate = Arc<dyn Fn(&[u8]) -> Result<(), String> + Send + Sync>;
+
+/// Checks of content that other modules can do and the replicated state does not.
+#[derive(Clone)]
+pub struct Checks {
+    /// Says what is wrong with a template's syntax. It is stored all the same, with a warning.
+    pub template: CheckTemplate,
+    /// The firmware classes that settings may name a loader for; empty: any.
+    pub loader_classes: Arc<[String]>,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self { template: Arc::new(|_| Ok(())), loader_classes: Arc::from([]) }
+    }
+}

@@ -1,0 +1,64 @@
+//! Everything that can be asked, and the role it takes. Each answer passes through here once.
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, get, patch, post, put};
+use raft::state::Role;
+
+use super::error::ApiError;
+use super::{Context, apply, assets, auth, blobs, machines, objects, request_id, settings, status, templates, tokens};
+
+/// Where the API begins.
+const PREFIX: &str = "/api/v1";
+
+/// The table: path, what its bearer must at least be, what answers.
+fn table() -> Vec<(&'static str, Role, MethodRouter<Context>)> {
+    use Role::{Admin, Operate, Read};
+    vec![
+        ("/status", Read, get(status::status)),
+        ("/profiles", Read, get(objects::list_profiles)),
+        ("/profiles/{*id}", Read, get(objects::get_profile)),
+        ("/profiles/{*id}", Operate, put(objects::put_profile).delete(objects::delete_profile)),
+        ("/groups", Read, get(objects::list_groups)),
+        ("/groups/{*id}", Read, get(objects::get_group)),
+        ("/groups/{*id}", Operate, put(objects::put_group).delete(objects::delete_group)),
+        ("/templates", Read, get(templates::list)),
+        ("/templates/{kind}/{*name}", Read, get(templates::read)),
+        ("/templates/{kind}/{*name}", Operate, put(templates::write).delete(templates::delete)),
+        ("/assets", Read, get(assets::list)),
+        ("/assets/{*name}", Read, get(assets::read)),
+        ("/assets/{*name}", Operate, put(assets::write).delete(assets::delete)),
+        ("/blobs/{digest}", Read, get(blobs::read)),
+        ("/blobs/{digest}", Operate, put(blobs::write)),
+        ("/machines", Read, get(machines::list)),
+        ("/machines/{id}", Read, get(machines::read)),
+        ("/machines/{id}", Operate, axum::routing::delete(machines::delete)),
+        ("/machines/{id}/policy", Operate, put(machines::write).patch(machines::patch)),
+        ("/apply", Operate, post(apply::apply)),
+        ("/settings", Read, get(settings::read)),
+        ("/settings", Admin, put(settings::write)),
+        ("/settings", Admin, patch(settings::patch)),
+        ("/tokens", Admin, get(tokens::list).post(tokens::create)),
+        ("/tokens/{id}", Admin, axum::routing::delete(tokens::delete)),
+    ]
+}
+
+/// The API as a service. `serve` adds the peer's address to each request.
+pub fn router(context: Context) -> Router {
+    let mut router = Router::new().route("/healthz", get(status::alive)).route("/readyz", get(status::ready));
+    for (path, role, methods) in table() {
+        let guard = from_fn_with_state((context.clone(), role), auth::require);
+        router = router.route(&format!("{PREFIX}{path}"), methods.route_layer(guard));
+    }
+    router
+        .fallback(async || {
+            let hint = "the API is below /api/v1; see the reference for its paths";
+            ApiError::new(http::StatusCode::NOT_FOUND, "no_such_path", "there is nothing at this path", hint)
+        })
+        .method_not_allowed_fallback(async || {
+            let hint = "the Allow header names the methods this path takes";
+            ApiError::new(http::StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take that method", hint)
+        })
+        .layer(from_fn(request_id::stamp))
+        .with_state(context)
+}

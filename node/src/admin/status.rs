@@ -1,0 +1,93 @@
+//! How this node is: for people in full, for load balancers in one word.
+
+use std::time::SystemTime;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use raft::Status;
+use serde::Serialize;
+
+use super::body::blocking;
+use super::error::Answer;
+use super::{Context, Health, clock, view};
+
+#[derive(Serialize)]
+struct Report {
+    version: &'static str,
+    started_at: Option<String>,
+    uptime_seconds: u64,
+    ready: bool,
+    cluster: Status,
+    objects: Objects,
+    blobs: Blobs,
+    parts: Vec<Health>,
+}
+
+/// How many there are of each kind.
+#[derive(Serialize)]
+struct Objects {
+    profiles: usize,
+    groups: usize,
+    templates: usize,
+    assets: usize,
+    machines: usize,
+    tokens: usize,
+}
+
+#[derive(Serialize)]
+struct Blobs {
+    free_bytes: Option<u64>,
+    reserve_bytes: Option<u64>,
+    quarantined: usize,
+}
+
+pub(super) async fn status(State(context): State<Context>) -> Answer<Response> {
+    let store = context.store.clone();
+    let blobs = blocking(move || {
+        let room = store.room().ok();
+        Ok(Blobs {
+            free_bytes: room.map(|room| room.free),
+            reserve_bytes: room.map(|room| room.reserve),
+            quarantined: store.quarantined(),
+        })
+    });
+    let state = context.cluster.read();
+    let cluster = context.cluster.status();
+    Ok(view::answer(&Report {
+        version: context.version,
+        started_at: clock::rfc3339(clock::millis(context.started)),
+        uptime_seconds: SystemTime::now().duration_since(context.started).unwrap_or_default().as_secs(),
+        ready: is_ready(&cluster),
+        cluster,
+        objects: Objects {
+            profiles: state.profiles().len(),
+            groups: state.groups().len(),
+            templates: state.templates().len(),
+            assets: state.assets_len(),
+            machines: state.machines().len(),
+            tokens: state.tokens().len(),
+        },
+        blobs: blobs.await?,
+        parts: (context.health)(),
+    }))
+}
+
+/// Ready is: changes could be made through this node.
+fn is_ready(status: &Status) -> bool {
+    status.role != "stopped" && status.leader.is_some()
+}
+
+pub(super) async fn alive() -> Response {
+    ([(CONTENT_TYPE, "application/json")], r#"{"status":"ok"}"#).into_response()
+}
+
+pub(super) async fn ready(State(context): State<Context>) -> Answer<Response> {
+    if is_ready(&context.cluster.status()) {
+        return Ok(alive().await);
+    }
+    let hint = "machines still boot from this node; changes wait for a leader";
+    let message = "no leader is known to this node";
+    Err(super::error::ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", message, hint).retry_after(1))
+}

@@ -1,0 +1,130 @@
+//! API tokens: create, list, delete. A secret is shown once and never stored.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use raft::command::Edit;
+use raft::state::{self, Role, Token};
+use raft::types::{Digest, LogIndex, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::body::{Asked, Names, OBJECT_BYTES_MAX, whole};
+use super::error::{Answer, ApiError};
+use super::list::{Page, page};
+use super::secret::Secret;
+use super::write::Write;
+use super::{Context, clock, json, view};
+
+/// Bytes of a token's name.
+const NAME_BYTES_MAX: usize = 128;
+
+/// What a list of tokens may be narrowed by.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Filter {
+    limit: Option<usize>,
+    cursor: Option<String>,
+    /// Beginning of the name.
+    prefix: String,
+    role: Option<Role>,
+}
+
+pub(super) async fn list(State(context): State<Context>, Asked(filter): Asked<Filter>) -> Answer<Response> {
+    let state = context.cluster.read();
+    let found = state.tokens().filter(|stored| {
+        let Token { name, role, .. } = &stored.value;
+        name.starts_with(&filter.prefix) && filter.role.is_none_or(|wanted| wanted == *role)
+    });
+    let asked = Page { limit: filter.limit, cursor: filter.cursor };
+    page(asked, found, |stored| stored.value.id.clone(), |stored| view::token(stored))
+}
+
+/// What a new token shall be.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    name: String,
+    role: Role,
+    /// How long it is valid; for ever if left out.
+    expires_in_seconds: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Created {
+    index: LogIndex,
+    effect: &'static str,
+    id: String,
+    name: String,
+    role: Role,
+    expires_at: Option<String>,
+    /// The only time it is shown.
+    token: String,
+    warnings: [(); 0],
+}
+
+pub(super) async fn create(
+    State(context): State<Context>,
+    write: Write,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    let write = write.without_key()?.without_guard()?;
+    let wanted: Wanted = json::read(&whole(&headers, body, OBJECT_BYTES_MAX).await?)?;
+    if wanted.name.is_empty() || wanted.name.len() > NAME_BYTES_MAX || wanted.name.chars().any(char::is_control) {
+        let message = format!("a token's name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
+        return Err(ApiError::unprocessable("invalid", message, "say who or what will use it").at("name"));
+    }
+    if wanted.expires_in_seconds == Some(0) {
+        let hint = "leave it out for a token that does not expire";
+        return Err(ApiError::unprocessable("invalid", "the token would be born expired", hint).at("expires_in_seconds"));
+    }
+    let secret = Secret::generate().map_err(|error| ApiError::internal(format!("no randomness for a token: {error}")))?;
+    let lifetime = |seconds: u64| Timestamp(clock::now().0.saturating_add(seconds.saturating_mul(1000)));
+    let token = Token {
+        id: secret.id().to_owned(),
+        name: wanted.name,
+        secret_sha256: secret.sha256(),
+        role: wanted.role,
+        expires: wanted.expires_in_seconds.map(lifetime),
+    };
+    let done = write.commit(&context, Edit::PutToken(token.clone()), Digest([0; 32]), |_| String::new()).await?;
+    let created = Created {
+        index: done.index,
+        effect: "created",
+        id: token.id,
+        name: token.name,
+        role: token.role,
+        expires_at: token.expires.and_then(clock::rfc3339),
+        token: secret.reveal(),
+        warnings: [],
+    };
+    Ok((StatusCode::CREATED, view::answer(&created)).into_response())
+}
+
+pub(super) async fn delete(
+    State(context): State<Context>,
+    Names(id): Names<String>,
+    write: Write,
+) -> Answer<Response> {
+    if is_last_admin(&context.cluster.read(), &id) {
+        let message = "this is the last token with the role admin";
+        let hint = "create another one first: `raftboot token create --role admin NAME`";
+        return Err(ApiError::new(StatusCode::CONFLICT, "last_admin_token", message, hint));
+    }
+    write.one(&context, Edit::DeleteToken(id), Digest::of(b"")).await
+}
+
+/// Whether nobody could administer this cluster without that token.
+fn is_last_admin(state: &state::State, id: &str) -> bool {
+    let mut admins = admins(state, clock::now()).map(|token| &token.id);
+    admins.any(|admin| admin == id) && self::admins(state, clock::now()).count() == 1
+}
+
+/// Tokens that may do everything, now.
+pub(super) fn admins(state: &state::State, now: Timestamp) -> impl Iterator<Item = &Token> {
+    state
+        .tokens()
+        .map(|stored| &stored.value)
+        .filter(move |token| token.role == Role::Admin && token.expires.is_none_or(|expires| expires > now))
+}

@@ -1,0 +1,144 @@
+//! Boot HTTP: the scripts, configs and files that machines fetch, at matchbox's paths and with matchbox's answers.
+//!
+//! `labels`, `path`, `sniff`, `date`, `content`, `script`, `ignition` and `listing` decide and are pure; `answer` puts
+//! their decisions together; `body` and `server` are the driver that reads blobs and holds the sockets.
+
+mod answer;
+mod body;
+mod config;
+mod content;
+mod date;
+mod files;
+mod idle;
+mod ignition;
+mod labels;
+mod listing;
+mod path;
+#[cfg(test)]
+mod proptests;
+mod respond;
+mod script;
+mod server;
+mod sniff;
+mod stream;
+
+use std::fs::File;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use raft::state::{State, TemplateKind};
+use raft::types::{Digest, Mac};
+
+pub use body::Body;
+pub use labels::Labels;
+pub use script::autoexec;
+pub use server::{BindError, Server, bind};
+
+/// What boot HTTP asks of the rest of the program; none of it may wait, except `open`.
+pub trait Questions: Send + Sync + 'static {
+    /// The replicated state as last applied here.
+    fn state(&self) -> Arc<State>;
+
+    /// Opens the bytes of a blob, verified. Called on a thread that may block.
+    ///
+    /// # Errors
+    /// Why the bytes cannot be served from here right now; the client is told to come back.
+    fn open(&self, digest: &Digest) -> Result<File, BlobError>;
+
+    /// A boot loader by file name, or the script in its place for an iPXE that loads iPXE again.
+    fn loader(&self, name: &str, client: LoaderClient) -> Option<Loader>;
+
+    /// Takes note of what a machine did.
+    fn seen(&self, seen: Seen<'_>);
+}
+
+/// Who asks for a boot loader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoaderClient {
+    /// Where it asks from.
+    pub address: IpAddr,
+    /// Our address that was asked.
+    pub local: IpAddr,
+    /// Whether it is iPXE, as its `User-Agent` says; firmware is not.
+    pub ipxe: bool,
+    /// Whether it will get the bytes; a HEAD request only looks.
+    pub gets: bool,
+}
+
+/// What stands behind a boot loader's name.
+#[derive(Debug, Clone)]
+pub enum Loader {
+    /// Bytes in memory.
+    Bytes(Bytes),
+    /// An asset of that name, which an operator imported in place of the packaged one.
+    Asset(Arc<raft::state::Stored<raft::state::Asset>>),
+}
+
+/// Why the bytes of a blob cannot be served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BlobError {
+    /// This node does not hold them.
+    #[error("this node holds no copy of it")]
+    Missing,
+    /// They are not what their digest says; quarantined.
+    #[error("the copy on this node is damaged")]
+    Damaged,
+    /// They are being verified, or too many files are open.
+    #[error("the store is busy")]
+    Busy,
+    /// Reading failed.
+    #[error("it cannot be read: {0}")]
+    Unreadable(String),
+}
+
+/// One thing a machine did.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// The card it named, if it named one.
+    pub mac: Option<&'a Mac>,
+    /// SMBIOS UUID in lower case, empty when unknown. This and the next two are short and printable.
+    pub uuid: &'a str,
+    /// SMBIOS serial, empty when unknown.
+    pub serial: &'a str,
+    /// iPXE's `buildarch`, empty when unknown.
+    pub arch: &'a str,
+    /// The address it spoke from.
+    pub address: IpAddr,
+    /// What it did.
+    pub event: Event<'a>,
+}
+
+/// The steps of a boot that are seen over HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// It was given a profile's script.
+    Script {
+        /// Id of the group that matched.
+        group: &'a str,
+        /// Id of its profile.
+        profile: &'a str,
+    },
+    /// It was told that it is held.
+    Held,
+    /// No group matches it.
+    Unmatched,
+    /// It fetched a config.
+    Config {
+        /// Of which kind.
+        kind: TemplateKind,
+        /// Of which template.
+        name: &'a str,
+    },
+    /// It fetched its metadata.
+    Metadata,
+    /// It fetched a boot loader.
+    Loader(&'a str),
+    /// It began to fetch an asset.
+    Asset(&'a str),
+    /// It was answered 404, for a reason that is in the log.
+    Refused,
+}
+
+/// The path prefix under which boot loaders are served, for firmware that boots over HTTP.
+pub const LOADERS_PATH: &str = "/loaders/";

@@ -1,0 +1,250 @@
+//! The scripts boot loaders run: iPXE's in matchbox's words or in robust ones, and GRUB's.
+//!
+//! Pure. Nothing a request says ever enters a script: all text comes from profiles, settings and our own address.
+
+use std::fmt::Write as _;
+
+use raft::state::{NetBoot, ScriptStyle};
+
+/// The relative address a machine asks with everything it knows of itself; iPXE fills in the values.
+const ASK: &str = "ipxe?uuid=${uuid}&mac=${mac:hexhyp}&domain=${domain}&hostname=${hostname}&serial=${serial}&arch=${buildarch:uristring}";
+
+/// After so many failures of one download the machine asks again what to boot: the answer may have been corrected.
+const DOWNLOAD_TRIES: u32 = 8;
+/// Pauses double up to this, in seconds; a power of two.
+const PAUSE_SECONDS_MAX: u32 = 32;
+/// How long a held machine waits before it asks again, in seconds.
+const HOLD_SECONDS: u32 = 30;
+/// How long an unknown machine shows why it goes on to its next boot device, in seconds.
+const LEAVE_SECONDS: u32 = 5;
+
+/// The first script: ask this service what to boot.
+#[must_use]
+pub(super) fn boot(style: ScriptStyle) -> String {
+    match style {
+        ScriptStyle::Matchbox => format!("#!ipxe\nchain {ASK}\n"),
+        ScriptStyle::Robust => format!(
+            "#!ipxe\nset pause:int32 1\n:ask\nchain --autofree --replace {ASK} ||\n\
+             echo Raftboot: no answer yet for ${{mac}} (${{uuid}}); asking again in ${{pause}} s\n{}goto ask\n",
+            sleep()
+        ),
+    }
+}
+
+/// The script iPXE finds beside its own binary: bring up the network, then go on as DHCP would have told it to.
+///
+/// `base_url` is `http://ADDRESS:PORT` without a slash at the end.
+#[must_use]
+pub fn autoexec(base_url: &str) -> String {
+    format!(
+        "#!ipxe\nset pause:int32 1\n:ask\ndhcp || goto failed\n\
+         chain --autofree --replace {base_url}/boot.ipxe || goto failed\n:failed\n\
+         echo Raftboot: no answer yet from {base_url}; trying again in ${{pause}} s\n{}goto ask\n",
+        sleep()
+    )
+}
+
+/// Sleeps `pause` seconds and doubles it up to the limit; `inc` adds, so adding it to itself doubles.
+fn sleep() -> String {
+    format!("sleep ${{pause}}\niseq ${{pause}} {PAUSE_SECONDS_MAX} || inc pause ${{pause}}\n")
+}
+
+/// What goes into a script beside the profile.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Extras<'a> {
+    /// Kernel arguments for every machine, after the profile's own.
+    pub args: &'a [String],
+    /// What `${base_url}` stands for; empty: it is left alone.
+    pub base_url: &'a str,
+}
+
+impl Extras<'_> {
+    fn expand(&self, text: &str) -> String {
+        expand_base_url(text, self.base_url)
+    }
+}
+
+/// Replaces `${base_url}`, unless `base_url` is empty.
+#[must_use]
+pub(super) fn expand_base_url(text: &str, base_url: &str) -> String {
+    if base_url.is_empty() { text.to_owned() } else { text.replace(BASE_URL, base_url) }
+}
+
+/// The placeholder for the address of the node that serves.
+pub(super) const BASE_URL: &str = "${base_url}";
+
+/// The script that loads a profile's kernel and starts it.
+#[must_use]
+pub(super) fn ipxe(style: ScriptStyle, boot: &NetBoot, extras: Extras<'_>) -> String {
+    match style {
+        ScriptStyle::Matchbox => ipxe_matchbox(boot, extras),
+        ScriptStyle::Robust => ipxe_robust(boot, extras),
+    }
+}
+
+fn ipxe_matchbox(boot: &NetBoot, extras: Extras<'_>) -> String {
+    let mut script = String::with_capacity(256);
+    script.push_str("#!ipxe\nkernel ");
+    script.push_str(&boot.kernel);
+    for arg in boot.args.iter().chain(extras.args) {
+        script.push(' ');
+        script.push_str(arg);
+    }
+    script.push('\n');
+    for initrd in &boot.initrd {
+        script.push_str("initrd ");
+        script.push_str(initrd);
+        script.push('\n');
+    }
+    script.push_str("boot\n");
+    script
+}
+
+/// Each download is tried again by itself, with growing pauses; `goto ${step}` returns to the one that failed.
+fn ipxe_robust(boot: &NetBoot, extras: Extras<'_>) -> String {
+    let initrds = name_initrds(boot);
+    let mut kernel = boot.kernel.clone();
+    let names = initrds.iter().filter_map(|initrd| initrd.argument.as_deref());
+    let args = boot.args.iter().chain(extras.args).map(String::as_str);
+    for arg in args {
+        kernel.push(' ');
+        kernel.push_str(arg);
+    }
+    for name in names {
+        kernel.push_str(" initrd=");
+        kernel.push_str(name);
+    }
+    let mut script = String::with_capacity(1024);
+    script.push_str("#!ipxe\nset pause:int32 1\nset tries:int32 0\n:begin\nimgfree\n");
+    let kernel = extras.expand(&kernel);
+    let _ = writeln!(script, ":step0\nset step step0\nkernel {kernel} || goto failed");
+    for (at, initrd) in initrds.iter().enumerate() {
+        let (step, line) = (at + 1, extras.expand(&initrd.line));
+        let _ = writeln!(script, ":step{step}\nset step step{step}\ninitrd {line} || goto failed");
+    }
+    script.push_str("set step begin\nboot || goto failed\n:failed\n");
+    let _ = write!(
+        script,
+        "inc tries\niseq ${{tries}} {DOWNLOAD_TRIES} && goto restart ||\n\
+         echo Raftboot: that failed; trying again in ${{pause}} s\n{}goto ${{step}}\n{}",
+        sleep(),
+        restart("that keeps failing")
+    );
+    script
+}
+
+/// Asks what to boot from the beginning, for ever.
+fn restart(why: &str) -> String {
+    format!(
+        ":restart\necho Raftboot: {why}; asking again what to boot in {HOLD_SECONDS} s\nsleep {HOLD_SECONDS}\nimgfree\n\
+         chain --autofree --replace boot.ipxe || goto restart\n"
+    )
+}
+
+/// The script for a machine an operator holds back: it says so and asks again until it is let go.
+#[must_use]
+pub(super) fn held() -> String {
+    format!("#!ipxe\n{}", restart("an operator holds this machine (${mac})"))
+}
+
+/// The script for a machine no group matches: it goes on to its next boot device.
+#[must_use]
+pub(super) fn unknown() -> String {
+    format!(
+        "#!ipxe\necho Raftboot: no group matches this machine (${{mac}}, ${{uuid}}); going on to the next boot device\n\
+         sleep {LEAVE_SECONDS}\nexit 0\n"
+    )
+}
+
+/// An `initrd` line, and the name its image must have on the kernel's command line if the profile does not say so.
+struct Initrd {
+    line: String,
+    argument: Option<String>,
+}
+
+/// UEFI kernels find their initrds only by `initrd=NAME`. Where a profile names none, each gets its own.
+fn name_initrds(boot: &NetBoot) -> Vec<Initrd> {
+    let lines = boot.initrd.iter().filter(|line| !line.trim().is_empty());
+    let mut words = boot.args.iter().map(String::as_str).chain([boot.kernel.as_str()]).flat_map(str::split_whitespace);
+    if words.any(|word| word.starts_with("initrd=")) {
+        return lines.map(|line| Initrd { line: line.clone(), argument: None }).collect();
+    }
+    let mut taken: Vec<String> = Vec::new();
+    let mut initrds = Vec::new();
+    for (at, line) in lines.enumerate() {
+        let mut line = line.clone();
+        let name = match image_name(&line) {
+            Some(name) if !taken.contains(&name) => name,
+            // Two images of one name, or a name that is no single plain word: give it one that works.
+            _ => {
+                let name = format!("initrd{at}");
+                line = format!("--name {name} {}", without_name(&line));
+                name
+            }
+        };
+        taken.push(name.clone());
+        initrds.push(Initrd { line, argument: Some(name) });
+    }
+    initrds
+}
+
+/// The name iPXE gives an image: `--name`, else the last part of the path. `None` if that is not safe as one word.
+fn image_name(line: &str) -> Option<String> {
+    let mut words = line.split_whitespace();
+    let mut address = "";
+    let mut name = None;
+    while let Some(word) = words.next() {
+        match word.split_once('=') {
+            Some(("--name" | "-n", value)) => name = Some(value),
+            _ if matches!(word, "--name" | "-n") => name = words.next(),
+            _ if matches!(word, "--timeout" | "-t") => drop(words.next()),
+            _ if word.starts_with('-') => {}
+            _ => {
+                address = word;
+                break;
+            }
+        }
+    }
+    let name = name.unwrap_or_else(|| {
+        let path = address.split(['?', '#']).next().unwrap_or_default();
+        path.rsplit('/').next().unwrap_or_default()
+    });
+    let plain = name.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-+~@$:{}".contains(letter));
+    (plain && !name.is_empty()).then(|| name.to_owned())
+}
+
+fn without_name(line: &str) -> String {
+    let mut kept = Vec::new();
+    let mut words = line.split_whitespace();
+    while let Some(word) = words.next() {
+        if matches!(word, "--name" | "-n") {
+            words.next();
+        } else if !word.starts_with("--name=") {
+            kept.push(word);
+        }
+    }
+    kept.join(" ")
+}
+
+/// GRUB's configuration for a profile, in matchbox's words.
+#[must_use]
+pub(super) fn grub(boot: &NetBoot, extras: Extras<'_>) -> String {
+    let mut script = String::from("default=0\nfallback=1\ntimeout=1\n");
+    for (title, linux, initrd) in [("CoreOS (EFI)", "linuxefi", "initrdefi"), ("CoreOS (BIOS)", "linux", "initrd")] {
+        let kernel = extras.expand(&boot.kernel);
+        let _ = write!(script, "menuentry \"{title}\" {{\necho \"Loading kernel\"\n{linux} \"{kernel}\"");
+        for arg in boot.args.iter().chain(extras.args) {
+            let _ = write!(script, " {}", extras.expand(arg));
+        }
+        let _ = write!(script, "\necho \"Loading initrd\"\n{initrd} ");
+        for image in &boot.initrd {
+            let _ = write!(script, " \"{}\"", extras.expand(image));
+        }
+        script.push_str("\n}\n");
+    }
+    script
+}
+
+#[cfg(test)]
+#[path = "script_tests.rs"]
+mod tests;

@@ -1,0 +1,93 @@
+//! What DHCP asks: the settings in force, and what is known of one machine.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use raft::state::{DhcpMode, State};
+use raft::types::Mac;
+use tracing::{debug, info};
+
+use super::Catalog;
+use crate::dhcp::{
+    Architecture, ClientUuid, Facts, HardwareAddress, MachineFacts, Mode, Outcome, Questions, Sighting, Stage,
+};
+use crate::sightings;
+
+/// A file every Raspberry Pi boot directory holds: without one there is nothing to offer a Pi.
+const RASPBERRY_PI_FILES: [&str; 2] = ["bootcode.bin", "start4.elf"];
+
+impl Questions for Catalog {
+    fn facts(&self) -> Arc<Facts> {
+        let state = self.cluster.read();
+        if let Some(cached) = self.dhcp_facts.load().as_ref().filter(|cached| cached.0 == state.applied()) {
+            return cached.1.clone();
+        }
+        let facts = Arc::new(self.dhcp_facts_of(&state));
+        self.dhcp_facts.store(Some(Arc::new((state.applied(), facts.clone()))));
+        facts
+    }
+
+    fn machine(&self, mac: HardwareAddress, uuid: Option<ClientUuid>) -> Option<MachineFacts> {
+        let state = self.cluster.read();
+        let known = mac_of(mac).and_then(|mac| state.machine(&mac));
+        let known = known.or_else(|| state.machine_of_uuid(&uuid?.to_string()))?;
+        let policy = &known.policy;
+        Some(MachineFacts {
+            hold: policy.hold,
+            boot_file: Some(policy.loader.clone()).filter(|loader| !loader.is_empty()),
+            discovery_control: policy.discovery_control.then_some(true),
+        })
+    }
+
+    fn seen(&self, sighting: Sighting) {
+        log(&sighting);
+        if sighting.stage == Stage::OperatingSystem {
+            return;
+        }
+        let Some(mac) = mac_of(sighting.mac) else { return };
+        self.sightings.seen(raft::state::Sighting {
+            mac,
+            uuid: sighting.uuid.map(|uuid| uuid.to_string()).unwrap_or_default(),
+            serial: String::new(),
+            arch: String::new(),
+            address: sighting.address.as_ref().map(Ipv4Addr::to_string).unwrap_or_default(),
+            at: sightings::now(),
+        });
+    }
+}
+
+impl Catalog {
+    fn dhcp_facts_of(&self, state: &State) -> Facts {
+        let settings = state.settings().map(|stored| stored.value.clone()).unwrap_or_default();
+        let mut facts = Facts::proxy(self.site.address, self.site.http_port);
+        if settings.dhcp_mode == DhcpMode::Off {
+            facts.mode = Mode::Off;
+        }
+        let chosen: BTreeMap<Architecture, String> =
+            settings.loaders.iter().filter_map(|(class, loader)| Some((class.parse().ok()?, loader.clone()))).collect();
+        facts.loaders.extend(chosen);
+        facts.loaders.retain(|_, loader| self.loaders.get(loader).is_some() || state.asset(loader).is_some());
+        facts.raspberry_pi = state
+            .assets_from("")
+            .any(|asset| asset.value.name.rsplit('/').next().is_some_and(|file| RASPBERRY_PI_FILES.contains(&file)));
+        facts
+    }
+}
+
+fn mac_of(address: HardwareAddress) -> Option<Mac> {
+    address.to_string().parse().ok()
+}
+
+fn log(sighting: &Sighting) {
+    let (mac, message, stage) = (&sighting.mac, sighting.message, sighting.stage);
+    let architecture = sighting.architecture.map_or("unknown", Architecture::name);
+    match &sighting.outcome {
+        Outcome::Answered { message: answer, boot_file } => {
+            let boot_file = boot_file.as_deref().unwrap_or("-");
+            info!(%mac, message, ?stage, architecture, ?answer, boot_file, "a network boot request was answered");
+        }
+        Outcome::Silent(why) if stage == Stage::OperatingSystem => debug!(%mac, message, ?why, "DHCP not meant for us"),
+        Outcome::Silent(why) => info!(%mac, message, ?stage, architecture, why = why.name(), "a network boot request was not answered"),
+    }
+}

@@ -1,0 +1,109 @@
+//! The read side: answers, from the state held in memory, what the protocol servers ask.
+//!
+//! One file a protocol; each implements that protocol's own trait of questions. Nothing here waits.
+
+mod boot;
+mod dhcp;
+mod tftp;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use arc_swap::ArcSwapOption;
+use raft::Cluster;
+use raft::types::LogIndex;
+
+use crate::assets::Store;
+use crate::boot::autoexec;
+use crate::dhcp::Facts;
+use crate::loaders::{Loader, Loaders};
+use crate::sightings::Sightings;
+use crate::tftp::{Give, LoopBreaker, Signature};
+
+/// Where machines are told to find this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Site {
+    /// The address named in DHCP answers.
+    pub address: Ipv4Addr,
+    /// The port of boot HTTP.
+    pub http_port: u16,
+}
+
+impl Site {
+    /// `http://ADDRESS:PORT` for whoever asked us at `local`, without a slash at the end.
+    #[must_use]
+    pub fn base_url(self, local: IpAddr) -> String {
+        let address = match local.to_canonical() {
+            IpAddr::V4(address) if !address.is_unspecified() => IpAddr::V4(address),
+            IpAddr::V4(_) => IpAddr::V4(self.address),
+            IpAddr::V6(address) => return format!("http://[{address}]:{}", self.http_port),
+        };
+        format!("http://{address}:{}", self.http_port)
+    }
+}
+
+/// Answers the questions of DHCP, TFTP and boot HTTP.
+pub struct Catalog {
+    cluster: Cluster,
+    site: Site,
+    loaders: Arc<Loaders>,
+    store: Arc<Store>,
+    sightings: Sightings,
+    /// DHCP's settings as of a log index: built once per change, not per packet.
+    dhcp_facts: ArcSwapOption<(LogIndex, Arc<Facts>)>,
+    loops: Mutex<LoopBreaker>,
+}
+
+impl Catalog {
+    /// A catalog over the state of `cluster`, the blobs of `store` and the boot loaders found on this host.
+    #[must_use]
+    pub fn new(cluster: Cluster, site: Site, loaders: Arc<Loaders>, store: Arc<Store>, sightings: Sightings) -> Self {
+        Self {
+            cluster,
+            site,
+            loaders,
+            store,
+            sightings,
+            dhcp_facts: ArcSwapOption::empty(),
+            loops: Mutex::new(LoopBreaker::default()),
+        }
+    }
+
+    /// A boot loader found on this host, by the last part of the name and whatever its case: site DHCP servers write
+    /// `ipxe/SNPONLY.EFI` as well.
+    fn packaged(&self, name: &str) -> Option<&Loader> {
+        let last = name.rsplit('/').next().unwrap_or(name);
+        let lower = last.to_ascii_lowercase();
+        self.loaders.get(name).or_else(|| self.loaders.get(last)).or_else(|| self.loaders.get(&lower))
+    }
+
+    /// Whether a name is a boot loader's: a packaged one, or an imported file that looks like iPXE.
+    fn is_loader(&self, name: &str) -> bool {
+        let extension = name.rsplit('.').next().unwrap_or_default();
+        let like_ipxe = ["kpxe", "kkpxe", "pxe", "efi"].iter().any(|known| extension.eq_ignore_ascii_case(known));
+        like_ipxe || self.packaged(name).is_some()
+    }
+
+    /// Whether this is an iPXE that loads iPXE again, because a site's DHCP always names the same file.
+    fn is_loop(&self, loader: &str, client: IpAddr, signature: Signature) -> bool {
+        if !self.is_loader(loader) {
+            return false;
+        }
+        let mut loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
+        loops.decide(client.to_canonical(), loader, signature, Instant::now()) == Give::Script
+    }
+
+    /// Remembers that a client was given the boot loader itself; the script given in its place does not count.
+    fn note_loaded(&self, loader: &str, client: IpAddr) {
+        if self.is_loader(loader) {
+            let mut loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
+            loops.loaded(client.to_canonical(), loader, Instant::now());
+        }
+    }
+
+    /// The script that takes the place of a boot loader, naming the address that was asked.
+    fn script(&self, local: IpAddr) -> String {
+        autoexec(&self.site.base_url(local))
+    }
+}

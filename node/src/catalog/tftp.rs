@@ -1,0 +1,79 @@
+//! What TFTP asks: which bytes a name stands for, here and now, for this client.
+
+use std::sync::Arc;
+
+use tracing::{debug, info, warn};
+
+use super::Catalog;
+use crate::tftp::names::Meaning;
+use crate::tftp::{Client, Ending, Event, Lookup, Name, Outcome, Questions, What};
+
+impl Questions for Catalog {
+    /// An imported asset goes first, so that an operator's own iPXE replaces the packaged one; then the script and the
+    /// boot loaders found on this host.
+    fn open(&self, name: &Name, client: &Client) -> Lookup {
+        let state = self.cluster.read();
+        let meaning = name.meaning();
+        let file = match meaning {
+            Meaning::Script => name.as_str(),
+            Meaning::File(file) => file,
+        };
+        let script = || Lookup::Bytes(self.script(client.local).into_bytes().into());
+        if self.is_loop(file, client.address.ip(), client.signature) {
+            info!(client = %client.address, name = file, "iPXE asked for iPXE again and was given the script");
+            return script();
+        }
+        if let Some(asset) = state.asset(name.as_str()).or_else(|| state.asset(file)) {
+            return self.file(&asset.value);
+        }
+        match (meaning, self.packaged(file)) {
+            (Meaning::Script, _) => script(),
+            (Meaning::File(_), Some(loader)) => Lookup::Bytes(Arc::clone(&loader.bytes)),
+            (Meaning::File(_), None) => Lookup::NotFound,
+        }
+    }
+
+    fn event(&self, event: Event) {
+        let (client, name) = (event.client.address, event.name.as_str());
+        match event.what {
+            What::Started { size, blksize, windowsize } => {
+                debug!(%client, name, size, blksize, windowsize, "a TFTP transfer began");
+            }
+            What::Ended { ending: Ending::Protocol(Outcome::Finished { .. }), bytes, blocks_resent, duration } => {
+                info!(%client, name, bytes, blocks_resent, ?duration, "a TFTP transfer is complete");
+                self.note_sent(name, bytes, &event.client);
+            }
+            What::Ended { ending: ending @ (Ending::SourceFailed | Ending::AddressGone), bytes, .. } => {
+                warn!(%client, name, bytes, ?ending, "a TFTP transfer failed on our side");
+            }
+            What::Ended { ending, bytes, duration, .. } => {
+                debug!(%client, name, bytes, ?duration, ?ending, "a TFTP transfer ended early");
+            }
+            What::Refused(why) => info!(%client, name, ?why, "a TFTP request was refused"),
+        }
+    }
+}
+
+impl Catalog {
+    fn file(&self, asset: &raft::state::Asset) -> Lookup {
+        match self.store.ready(&asset.digest) {
+            Ok((path, size)) => Lookup::File { path, size },
+            // Being verified, or fetched again one day: the client asks again.
+            Err(error) => {
+                debug!(name = asset.name, %error, "an asset cannot be sent by TFTP right now");
+                Lookup::Busy
+            }
+        }
+    }
+
+    fn note_sent(&self, name: &str, bytes: u64, client: &Client) {
+        let Ok(parsed) = Name::parse(name.as_bytes()) else { return };
+        let Meaning::File(file) = parsed.meaning() else { return };
+        let state = self.cluster.read();
+        let asset = state.asset(parsed.as_str()).or_else(|| state.asset(file)).map(|asset| asset.value.size);
+        let packaged = self.packaged(file).and_then(|loader| u64::try_from(loader.bytes.len()).ok());
+        if asset.or(packaged) == Some(bytes) {
+            self.note_loaded(file, client.address.ip());
+        }
+    }
+}

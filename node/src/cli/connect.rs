@@ -1,0 +1,94 @@
+//! Which server, which token, which CA: from the command line, the environment, or this host's own node.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::Value;
+
+use super::failure::Failure;
+use super::output::{Format, parse};
+use crate::client::Client;
+use crate::config::DATA_DIR;
+
+/// The node on this host.
+const SERVER: &str = "https://127.0.0.1:8443";
+/// In the data directory of a node.
+const TOKEN_FILE: &str = "admin.token";
+const CA_FILE: &str = "ca.crt";
+/// Holds a token itself; there is no flag for it, because others can read a process's arguments.
+const TOKEN_VARIABLE: &str = "RAFTBOOT_TOKEN";
+/// Items of one page of a list.
+const PAGE_ITEMS: &str = "1000";
+
+/// Which server to talk to, and how to print.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connection and output")]
+pub struct Connection {
+    /// The admin API of a node [default: https://127.0.0.1:8443]
+    #[arg(long, global = true, env = "RAFTBOOT_SERVER", value_name = "URL")]
+    pub server: Option<String>,
+    /// File that holds the token; RAFTBOOT_TOKEN may hold the token itself [default: admin.token of the data directory]
+    #[arg(long, global = true, env = "RAFTBOOT_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Certificates to trust, PEM [default: ca.crt of the data directory]
+    #[arg(long, global = true, env = "RAFTBOOT_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Data directory of the node on this host
+    #[arg(long, global = true, value_name = "DIR", default_value = DATA_DIR)]
+    pub data_dir: PathBuf,
+    /// How to print results
+    #[arg(short = 'o', long = "output", global = true, value_name = "FORMAT", value_enum, default_value_t)]
+    pub format: Format,
+}
+
+impl Connection {
+    /// A client for it.
+    ///
+    /// # Errors
+    /// When the token or the CA cannot be read (exit code 64).
+    pub fn open(&self) -> Result<Client, Failure> {
+        let token = match std::env::var(TOKEN_VARIABLE) {
+            Ok(token) if self.token_file.is_none() => token,
+            _ => read(self.token_file.as_deref(), &self.data_dir, TOKEN_FILE, "token", "--token-file")?,
+        };
+        let ca = read(self.ca_file.as_deref(), &self.data_dir, CA_FILE, "CA certificate", "--ca-file")?;
+        if token.trim().is_empty() || token.trim().contains(char::is_whitespace) {
+            let hint = "the token is one line, rbt_…, as `raftboot token create` printed it";
+            return Err(Failure::configuration("what should be the token is none", hint));
+        }
+        Ok(Client::new(self.server.as_deref().unwrap_or(SERVER), &token, ca.as_bytes())?)
+    }
+}
+
+fn read(named: Option<&Path>, dir: &Path, name: &str, what: &str, flag: &str) -> Result<String, Failure> {
+    let file = named.map_or_else(|| dir.join(name), Path::to_owned);
+    fs::read_to_string(&file).map_err(|error| {
+        let hint = format!("name the file with {flag}, or the node's data directory with --data-dir; `serve` writes both there");
+        Failure::configuration(format!("{}: the {what} cannot be read: {error}", file.display()), hint)
+    })
+}
+
+/// All items of a list, page by page.
+///
+/// # Errors
+/// Why not.
+pub fn list(client: &Client, path: &str, filters: &[(&str, Option<&str>)]) -> Result<Vec<Value>, Failure> {
+    let mut items = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let mut query: Vec<(&str, &str)> = vec![("limit", PAGE_ITEMS)];
+        query.extend(filters.iter().filter_map(|(name, value)| value.map(|value| (*name, value))));
+        if !cursor.is_empty() {
+            query.push(("cursor", &cursor));
+        }
+        let mut page = parse(&client.get(path, &query)?)?;
+        if let Value::Array(more) = page["items"].take() {
+            items.extend(more);
+        }
+        match page["next_cursor"].as_str() {
+            Some(next) if next != cursor => next.clone_into(&mut cursor),
+            _ => return Ok(items),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The command line: what can be said, and who does it.
+//!
+//! Everything but `serve` and `check-config` is a client of the admin API. Exit codes: 0 done, 1 failed, 2 usage,
+//! 64 bad configuration (a token or a CA that cannot be read).
+
+mod apply;
+mod assets;
+mod connect;
+mod documents;
+mod failure;
+mod import;
+mod machines;
+mod objects;
+mod output;
+mod progress;
+mod settings;
+mod status;
+mod tokens;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+pub use connect::Connection;
+pub use failure::Failure;
+pub use output::{Format, Terminal};
+
+/// Network boot for bare metal: profiles, groups, templates and files, served by DHCP, TFTP and HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "raftboot", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a node until it is told to stop
+    Serve(ServeArguments),
+    /// Read the configuration file as `serve` would and report every mistake
+    CheckConfig(CheckConfigArguments),
+    /// Anything that is asked of a running node.
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// How to run a node.
+#[derive(Debug, Args)]
+pub struct ServeArguments {
+    /// Configuration file [default: /etc/raftboot/raftboot.toml if it exists]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the node keeps its data, instead of what the configuration says
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// Which configuration to check.
+#[derive(Debug, Args)]
+pub struct CheckConfigArguments {
+    /// Configuration file [default: /etc/raftboot/raftboot.toml if it exists]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// What can be asked of a running node.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// How the node is
+    Status(Connected<NoAction>),
+    /// What to boot
+    Profile(ConnectedTo<objects::ProfileAction>),
+    /// Which machines get which profile
+    Group(ConnectedTo<objects::GroupAction>),
+    /// The configs machines fetch
+    Template(ConnectedTo<objects::TemplateAction>),
+    /// The files machines fetch
+    Asset(ConnectedTo<assets::Action>),
+    /// The computers seen on the network
+    Machine(ConnectedTo<machines::Action>),
+    /// What all nodes share
+    Settings(ConnectedTo<settings::Action>),
+    /// Who may use the admin API
+    Token(ConnectedTo<tokens::Action>),
+    /// Make many objects what files say, as one change: all of it or nothing
+    Apply(Connected<apply::Arguments>),
+    /// Take over the data of another boot service
+    Import(ConnectedTo<import::Action>),
+    /// Print a script that completes commands in a shell
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+}
+
+/// A command with arguments.
+#[derive(Debug, Args)]
+pub struct Connected<T: Args> {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    action: T,
+}
+
+/// A command with further commands.
+#[derive(Debug, Args)]
+pub struct ConnectedTo<T: Subcommand> {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    action: T,
+}
+
+/// A command that says everything by its name.
+#[derive(Debug, Args)]
+pub struct NoAction {}
+
+/// Does what was said, on the process's own terminal.
+#[must_use]
+pub fn run(command: ClientCommand) -> ExitCode {
+    let (mut out, mut error) = (std::io::stdout(), std::io::stderr());
+    run_on(command, &mut Terminal { out: &mut out, error: &mut error })
+}
+
+/// Does what was said, on some terminal; says once what went wrong.
+#[must_use]
+pub fn run_on(command: ClientCommand, terminal: &mut Terminal<'_>) -> ExitCode {
+    match perform(command, terminal) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print(terminal);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn perform(command: ClientCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    match command {
+        ClientCommand::Status(Connected { connection, .. }) => status::run(&connection, terminal),
+        ClientCommand::Profile(ConnectedTo { connection, action }) => objects::profile(&connection, action, terminal),
+        ClientCommand::Group(ConnectedTo { connection, action }) => objects::group(&connection, action, terminal),
+        ClientCommand::Template(ConnectedTo { connection, action }) => objects::template(&connection, action, terminal),
+        ClientCommand::Asset(ConnectedTo { connection, action }) => assets::run(&connection, action, terminal),
+        ClientCommand::Machine(ConnectedTo { connection, action }) => machines::run(&connection, action, terminal),
+        ClientCommand::Settings(ConnectedTo { connection, action }) => settings::run(&connection, action, terminal),
+        ClientCommand::Token(ConnectedTo { connection, action }) => tokens::run(&connection, action, terminal),
+        ClientCommand::Apply(Connected { connection, action }) => apply::run(&connection, &action, terminal),
+        ClientCommand::Import(ConnectedTo { connection, action }) => import::run(&connection, action, terminal),
+        ClientCommand::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "raftboot", &mut script);
+            terminal.print(&String::from_utf8_lossy(&script))
+        }
+    }
+}

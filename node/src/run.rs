@@ -1,0 +1,164 @@
+//! A node's whole life on one page: build, bind, start, wait, stop.
+
+mod bind;
+mod site;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use raft::{Cluster, EngineKind, Options};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::assets::{self, Store};
+use crate::catalog::Catalog;
+use crate::config::Config;
+use crate::loaders::Loaders;
+use crate::tasks::Tasks;
+use crate::template::Template;
+use crate::{admin, dhcp, sightings, tftp};
+
+use bind::Bound;
+
+/// Below `data_dir`: the log and the state.
+const RAFT_DIR: &str = "raft";
+/// How long a part that only sits in a loop may take to stop.
+const LOOP_DEADLINE: Duration = Duration::from_secs(2);
+/// How long answers under way may go on once the node stops.
+const ANSWERS_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Runs a node until it is told to stop (SIGTERM, SIGINT).
+///
+/// # Errors
+/// What kept it from starting, or which part failed. The caller exits with code 1.
+pub fn run(config: &Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("raftboot").build()?;
+    let result = runtime.block_on(life(config));
+    // Blocking work (a file being hashed) is not waited for: what matters was synced before.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn life(config: &Config) -> anyhow::Result<()> {
+    info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), "raftboot starts");
+    // Signals that arrive while we start must not kill us half-way.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let site = site::find(config).await?;
+    let bound = Bound::bind(config, &site)?;
+    let parts = bound.health();
+    let built = build(config, &site, Arc::new(move || parts.clone())).await?;
+    let cluster = built.cluster.clone();
+    let mut tasks = start(bound, built);
+    notify(sd_notify::NotifyState::Ready);
+    info!(address = %site.address, http_port = site.http_port, "ready");
+    let ended = tokio::select! {
+        _ = terminate.recv() => { info!("told to stop (SIGTERM)"); Ok(()) }
+        _ = interrupt.recv() => { info!("told to stop (SIGINT)"); Ok(()) }
+        fatal = cluster.failed() => Err(anyhow!(fatal)),
+        (part, error) = tasks.first_to_end() => Err(error.context(format!("{part} has failed"))),
+    };
+    notify(sd_notify::NotifyState::Stopping);
+    if let Err(error) = &ended {
+        error!(error = format!("{error:#}"), "stopping because a part has failed");
+    }
+    tasks.stop().await;
+    cluster.shutdown().await;
+    ended
+}
+
+type PartsHealth = Arc<dyn Fn() -> Vec<admin::Health> + Send + Sync>;
+
+/// What a node is made of, before anything runs.
+struct Built {
+    cluster: Cluster,
+    catalog: Arc<Catalog>,
+    store: Arc<Store>,
+    admin: axum::Router,
+    reporter: sightings::Reporter,
+    tls: Arc<rustls::ServerConfig>,
+}
+
+async fn build(config: &Config, site: &site::Site, health: PartsHealth) -> anyhow::Result<Built> {
+    let (dir, data_dir) = (config.data_dir.join(RAFT_DIR), config.data_dir.clone());
+    let (cluster, store) = tokio::task::spawn_blocking(move || {
+        let store = Store::open(&data_dir).context("the asset store cannot be opened")?;
+        let cluster = Cluster::open(Options { dir, engine: EngineKind::RocksDb })?;
+        anyhow::Ok((cluster, Arc::new(store)))
+    })
+    .await??;
+    let loaders = Arc::new(Loaders::find(&config.loader_dirs));
+    report(&loaders);
+    let own = config.certificate.as_ref().map(|own| (own.chain.as_path(), own.key.as_path()));
+    let tls = admin::tls::server_config(&config.data_dir, own, &site.names)?;
+    admin::bootstrap::first_token(&cluster, &config.data_dir).await?;
+    let (sightings, reporter) = sightings::channel();
+    let place = crate::catalog::Site { address: site.address, http_port: site.http_port };
+    let catalog = Arc::new(Catalog::new(cluster.clone(), place, loaders, store.clone(), sightings));
+    let context = admin::Context { health, checks: checks(), ..admin::Context::new(cluster.clone(), store.clone()) };
+    Ok(Built { cluster, catalog, store, admin: admin::router(context), reporter, tls })
+}
+
+/// Starts every part. They will be stopped in this order: first what attracts machines, last what answers operators.
+fn start(bound: Bound, built: Built) -> Tasks {
+    let Built { cluster, catalog, store, admin: router, reporter, tls } = built;
+    let mut tasks = Tasks::default();
+    if let Some(sockets) = bound.dhcp {
+        let questions = catalog.clone();
+        tasks.start("dhcp", LOOP_DEADLINE, |stop| async move {
+            Ok(dhcp::run(sockets, questions, stop.cancelled_owned()).await?)
+        });
+    }
+    if let Some(sockets) = bound.tftp {
+        let questions = catalog.clone();
+        tasks.start("tftp", LOOP_DEADLINE, |stop| async move {
+            // A thread of its own: a transfer is a dialogue of one small packet each way, and moving it between
+            // workers for each halves its speed (docs/benchmarks.md).
+            let own = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let serve = move || own.block_on(tftp::run(sockets, questions, stop.cancelled_owned()));
+            Ok(tokio::task::spawn_blocking(serve).await??)
+        });
+    }
+    tasks.start("boot http", ANSWERS_DEADLINE, |stop| async move { Ok(bound.boot_http.serve(catalog, stop).await?) });
+    let reported = cluster.clone();
+    tasks.start("machine records", LOOP_DEADLINE, |stop| async move {
+        reporter.run(reported, stop).await;
+        Ok(())
+    });
+    tasks.start("blob collector", LOOP_DEADLINE, |stop| async move {
+        assets::collect(store, cluster, stop).await;
+        Ok(())
+    });
+    tasks.start("admin api", ANSWERS_DEADLINE, |stop| async move {
+        Ok(admin::serve(bound.admin, tls, router, stop.cancelled_owned()).await?)
+    });
+    tasks
+}
+
+/// What the admin API cannot know by itself and refuses or warns about.
+fn checks() -> admin::Checks {
+    admin::Checks {
+        template: Arc::new(|source| Template::parse(source).map(drop).map_err(|error| error.to_string())),
+        loader_classes: dhcp::Architecture::names().map(str::to_owned).collect(),
+    }
+}
+
+fn report(loaders: &Loaders) {
+    for loader in loaders.list() {
+        info!(name = loader.name, firmware = %loader.firmware, path = %loader.path.display(), "boot loader found");
+    }
+    for missing in loaders.missing().iter().filter(|missing| missing.essential) {
+        warn!(name = missing.name, firmware = %missing.firmware, remedy = missing.remedy, "a boot loader is missing: such machines cannot boot");
+    }
+    for unusable in loaders.unusable() {
+        warn!(problem = %unusable, "a boot loader cannot be used");
+    }
+}
+
+/// Tells systemd, if it is listening.
+fn notify(state: sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        warn!(%error, "systemd could not be told");
+    }
+}

@@ -1,0 +1,353 @@
+//! The blob store on a real disk: what is kept, what is refused, what is noticed, what is left behind.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use raft::types::Digest;
+use raftboot::assets::{Declared, ReadError, ReceiveError, Received, Store, UPLOADS_MAX};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+fn open(dir: &Path) -> Arc<Store> {
+    Arc::new(Store::open(dir).expect("a store"))
+}
+
+fn pieces(bytes: &[u8], size: usize) -> impl Stream<Item = Result<Bytes, String>> + Unpin + Send + use<> {
+    let pieces: Vec<_> = bytes.chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    stream::iter(pieces)
+}
+
+async fn put(store: &Arc<Store>, bytes: &[u8]) -> Received {
+    store.receive(&mut pieces(bytes, 10_000), Declared::default()).await.expect("kept")
+}
+
+fn read(store: &Store, digest: &Digest) -> Result<Vec<u8>, ReadError> {
+    let mut bytes = Vec::new();
+    store.open_blob(digest)?.read_to_end(&mut bytes).expect("readable");
+    Ok(bytes)
+}
+
+fn blob_path(dir: &Path, digest: &Digest) -> PathBuf {
+    let name = digest.to_string();
+    dir.join("blobs/sha256").join(&name[..2]).join(name)
+}
+
+/// Every file below the store's folder, without the folders.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn bytes_come_back_as_they_went_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for size in [0, 1, 9_999, 1_000_000] {
+        let bytes: Vec<u8> = (0..size).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        let declared = Declared { size: Some(size as u64), digest: Some(Digest::of(&bytes)) };
+        let received = store.receive(&mut pieces(&bytes, 777), declared).await.unwrap();
+        assert_eq!(received, Received { digest: Digest::of(&bytes), size: size as u64, fresh: true });
+        assert_eq!(read(&store, &received.digest).unwrap(), bytes);
+        assert_eq!(store.size(&received.digest), Some(size as u64));
+    }
+    drop(store);
+    assert_eq!(read(&open(dir.path()), &Digest::of(b"")).unwrap(), b"", "a new process finds them");
+    assert!(files(&dir.path().join("tmp")).is_empty());
+}
+
+#[tokio::test]
+async fn what_is_not_what_was_announced_is_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let declared = Declared { size: None, digest: Some(Digest::of(b"kernel")) };
+    let error = store.receive(&mut pieces(b"kernfl", 4), declared).await.unwrap_err();
+    assert!(matches!(error, ReceiveError::Mismatch { found, .. } if found == Digest::of(b"kernfl")), "{error}");
+    for (size, sent) in [(5, 6), (7, 6), (0, 1)] {
+        let declared = Declared { size: Some(size), digest: None };
+        let error = store.receive(&mut pieces(&b"kernel"[..sent], 4), declared).await.unwrap_err();
+        assert!(matches!(error, ReceiveError::Length { .. }), "{error}");
+    }
+    assert_eq!(files(dir.path()), [] as [PathBuf; 0]);
+}
+
+#[tokio::test]
+async fn an_upload_cut_short_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut broken = stream::iter(vec![Ok(Bytes::from_static(b"ker")), Err("connection reset")]);
+    let error = store.receive(&mut broken, Declared::default()).await.unwrap_err();
+    assert!(matches!(error, ReceiveError::Interrupted(_)), "{error}");
+
+    // The client's task is dropped in the middle; the writer notices by its queue and cleans up on its own.
+    let mut endless = pieces(b"ker", 3).chain(stream::pending());
+    let cut = tokio::time::timeout(Duration::from_millis(200), store.receive(&mut endless, Declared::default())).await;
+    assert!(cut.is_err());
+    until(|| files(dir.path()).is_empty()).await;
+}
+
+#[tokio::test]
+async fn leftovers_of_the_last_process_are_swept() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    fs::write(dir.path().join("tmp/upload-1-0"), "half").unwrap();
+    drop(open(dir.path()));
+    assert!(files(dir.path()).is_empty());
+}
+
+#[tokio::test]
+async fn the_same_bytes_twice_keep_the_first_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let first = put(&store, b"kernel").await;
+    let inode = |digest| std::os::unix::fs::MetadataExt::ino(&fs::metadata(blob_path(dir.path(), &digest)).unwrap());
+    let before = inode(first.digest);
+    let second = put(&store, b"kernel").await;
+    assert_eq!((first.fresh, second.fresh), (true, false));
+    assert_eq!(inode(first.digest), before);
+    assert_eq!(files(dir.path()).len(), 1);
+}
+
+#[tokio::test]
+async fn damage_is_noticed_quarantined_and_healed_by_a_new_upload() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let digest = put(&store, &[7; 100_000]).await.digest;
+    let path = blob_path(dir.path(), &digest);
+    assert!(read(&store, &digest).is_ok());
+
+    fs::File::options().write(true).open(&path).unwrap().write_all_at(b"!", 50_000).unwrap();
+    assert_eq!(read(&store, &digest), Err(ReadError::Damaged));
+    assert_eq!(read(&store, &digest), Err(ReadError::Missing), "it is served no more");
+    assert_eq!(store.quarantined(), 1);
+    assert!(put(&store, &[7; 100_000]).await.fresh);
+    assert_eq!(read(&store, &digest).unwrap(), [7; 100_000]);
+
+    // Shortened and put back to its length: size says nothing, ctime does.
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(10).unwrap();
+    file.set_len(100_000).unwrap();
+    assert_eq!(read(&store, &digest), Err(ReadError::Damaged));
+}
+
+#[tokio::test]
+async fn damage_done_while_nobody_watched_is_noticed_at_the_first_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let digest = put(&open(dir.path()), b"kernel").await.digest;
+    fs::write(blob_path(dir.path(), &digest), "kernfl").unwrap();
+    let store = open(dir.path());
+    assert_eq!(store.size(&digest), Some(6));
+    assert_eq!(read(&store, &digest), Err(ReadError::Damaged));
+}
+
+#[tokio::test]
+async fn a_damaged_file_that_was_never_read_is_replaced_by_an_upload() {
+    let dir = tempfile::tempdir().unwrap();
+    let digest = put(&open(dir.path()), b"kernel").await.digest;
+    fs::write(blob_path(dir.path(), &digest), "kernfl").unwrap();
+    let store = open(dir.path());
+    assert!(put(&store, b"kernel").await.fresh);
+    assert_eq!(read(&store, &digest).unwrap(), b"kernel");
+}
+
+#[tokio::test]
+async fn many_first_readers_share_one_verification() {
+    let dir = tempfile::tempdir().unwrap();
+    let digest = put(&open(dir.path()), &vec![9; 8_000_000]).await.digest;
+    let store = open(dir.path());
+    let together = Arc::new(Barrier::new(16));
+    let threads: Vec<_> = (0..16)
+        .map(|_| {
+            let (store, together) = (store.clone(), together.clone());
+            std::thread::spawn(move || {
+                together.wait();
+                store.open_blob(&digest).map(drop)
+            })
+        })
+        .collect();
+    let before = bytes_read();
+    for thread in threads {
+        assert_eq!(thread.join().unwrap(), Ok(()));
+    }
+    assert!(bytes_read() - before < 2 * 8_000_000 + 4_000_000, "read once, not sixteen times");
+}
+
+/// Bytes this process has read by system calls; other tests in it read little.
+fn bytes_read() -> u64 {
+    let text = fs::read_to_string("/proc/self/io").unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap();
+    line.parse().unwrap()
+}
+
+#[tokio::test]
+async fn servers_that_must_not_block_are_told_to_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let digest = put(&open(dir.path()), b"kernel").await.digest;
+    let store = open(dir.path());
+    assert_eq!(store.ready(&digest), Err(ReadError::Busy), "the first question starts the verification");
+    until(|| store.ready(&digest) == Ok((blob_path(dir.path(), &digest), 6))).await;
+    assert_eq!(store.ready(&Digest::of(b"other")), Err(ReadError::Missing));
+}
+
+#[tokio::test]
+async fn uploads_beyond_the_bound_wait_for_their_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut stuck = Vec::new();
+    for _ in 0..UPLOADS_MAX {
+        let store = store.clone();
+        stuck.push(tokio::spawn(async move {
+            let mut endless = pieces(b"x", 1).chain(stream::pending());
+            store.receive(&mut endless, Declared::default()).await
+        }));
+    }
+    until(|| files(&dir.path().join("tmp")).len() == UPLOADS_MAX).await;
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        async move { put(&store, b"kernel").await }
+    });
+    assert!(
+        tokio::time::timeout(Duration::from_millis(200), async {
+            while !waiting.is_finished() {
+                tokio::task::yield_now().await
+            }
+        })
+        .await
+        .is_err()
+    );
+    stuck.pop().unwrap().abort();
+    assert!(waiting.await.unwrap().fresh);
+    stuck.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn the_collector_takes_only_what_has_had_no_name_for_its_grace() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let (named, doomed) = (put(&store, b"named").await.digest, put(&store, b"doomed").await.digest);
+    let names = |digest: &Digest| *digest == named;
+    let start = SystemTime::now();
+    let collect = |after: Duration| store.collect(&names, start + after, 24 * HOUR).unwrap();
+    assert_eq!((collect(Duration::ZERO).removed, collect(23 * HOUR).waiting), (0, 1));
+    // A name that comes back within the grace, and goes again, starts it anew.
+    store.collect(&|_| true, start + 23 * HOUR, 24 * HOUR).unwrap();
+    assert_eq!(collect(25 * HOUR).removed, 0);
+    assert_eq!(collect(48 * HOUR).removed, 0);
+    let done = collect(50 * HOUR);
+    assert_eq!((done.removed, done.bytes, done.waiting), (1, 6, 0));
+    assert_eq!(store.size(&doomed), None);
+    assert_eq!(read(&store, &named).unwrap(), b"named");
+}
+
+#[tokio::test]
+async fn a_blob_about_to_be_named_is_not_collected() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let digest = put(&store, b"kernel").await.digest;
+    let old = SystemTime::now() - 100 * HOUR;
+    fs::File::open(blob_path(dir.path(), &digest)).unwrap().set_modified(old).unwrap();
+    store.collect(&|_| false, old, 24 * HOUR).unwrap();
+    assert_eq!(store.hold(&digest).unwrap(), Some(6));
+    assert_eq!(store.collect(&|_| false, SystemTime::now(), 24 * HOUR).unwrap().removed, 0);
+    assert_eq!(store.hold(&Digest::of(b"other")).unwrap(), None);
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = Store::open(&file.join("store")).unwrap_err().to_string();
+    assert!(error.contains("file/store") && error.contains("must be a folder"), "{error}");
+}
+
+/// A small disk of its own; needs root, as the rest of the lab does.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new(megabytes: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let size = format!("size={megabytes}m");
+        let done = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "raftboot-test"]).arg(dir.path()).status();
+        assert!(done.is_ok_and(|status| status.success()), "a small disk needs root: run the tests as root");
+        Self(dir)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_would_starve_the_log_is_refused_before_a_byte_is_read() {
+    let disk = SmallDisk::new(20);
+    let store = open(disk.0.path());
+    let room = store.room().unwrap();
+    assert_eq!(room.reserve, 2 * 1024 * 1024, "a tenth of a small disk");
+    let mut unread = pieces(&[1; 100], 10);
+    let declared = Declared { size: Some(room.free - room.reserve + 1), digest: None };
+    let error = store.receive(&mut unread, declared).await.unwrap_err();
+    assert!(matches!(error, ReceiveError::NoSpace { .. }), "{error}");
+    assert_eq!(unread.count().await, 10);
+    assert!(files(disk.0.path()).is_empty());
+
+    let size = 17 * 1024 * 1024;
+    let declared = Declared { size: Some(size), digest: None };
+    let fits = vec![5; usize::try_from(size).unwrap()];
+    assert!(store.receive(&mut pieces(&fits, 100_000), declared).await.is_ok(), "up to the reserve it is kept");
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_up_midway_costs_the_upload_and_nothing_else() {
+    let disk = SmallDisk::new(200);
+    let store = open(disk.0.path());
+    let kept = put(&store, b"kernel").await.digest;
+    // Of unknown length: it gets its space step by step, and somebody else takes the rest.
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, String>>(1);
+    let upload = tokio::spawn({
+        let store = store.clone();
+        async move {
+            let mut stream =
+                Box::pin(stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver))));
+            store.receive(&mut stream, Declared::default()).await
+        }
+    });
+    let megabyte = Bytes::from(vec![3; 1024 * 1024]);
+    sender.send(Ok(megabyte.clone())).await.unwrap();
+    until(|| files(&disk.0.path().join("tmp")).len() == 1).await;
+    let mut hog = fs::File::create(disk.0.path().join("hog")).unwrap();
+    while hog.write_all(&megabyte).is_ok() {}
+    for _ in 0..100 {
+        if sender.send(Ok(megabyte.clone())).await.is_err() {
+            break;
+        }
+    }
+    drop(sender);
+    let error = upload.await.unwrap().unwrap_err();
+    assert!(matches!(error, ReceiveError::NoSpace { .. } | ReceiveError::DiskFull), "{error}");
+    assert!(files(&disk.0.path().join("tmp")).is_empty());
+    assert_eq!(read(&store, &kept).unwrap(), b"kernel");
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    let limit = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(tokio::time::Instant::now() < limit, "the state waited for did not come");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
