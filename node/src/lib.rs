@@ -7,6 +7,8 @@ pub mod admin;
 pub mod assets;
 pub mod boot;
 pub mod catalog;
+pub mod cli;
+pub mod client;
 pub mod config;
 pub mod dhcp;
 pub mod go_json;

@@ -31,7 +31,7 @@ pub struct Arguments {
 
 /// Kinds that can be replaced as a whole.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum ReplaceKind {
+pub(super) enum ReplaceKind {
     /// All profiles
     Profile,
     /// All groups

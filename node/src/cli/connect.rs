@@ -73,7 +73,7 @@ fn read(named: Option<&Path>, dir: &Path, name: &str, what: &str, flag: &str) ->
 ///
 /// # Errors
 /// Why not.
-pub fn list(client: &Client, path: &str, filters: &[(&str, Option<&str>)]) -> Result<Vec<Value>, Failure> {
+pub(super) fn list(client: &Client, path: &str, filters: &[(&str, Option<&str>)]) -> Result<Vec<Value>, Failure> {
     let mut items = Vec::new();
     let mut cursor = String::new();
     loop {

@@ -22,7 +22,7 @@ const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// One object as it is written somewhere.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Document {
+pub(super) struct Document {
     /// Where it is written: `groups.yaml:12`.
     pub place: String,
     /// The object.
@@ -33,7 +33,7 @@ pub struct Document {
 ///
 /// # Errors
 /// What is wrong, and where.
-pub fn read(path: &Path) -> Result<Vec<Document>, Failure> {
+pub(super) fn read(path: &Path) -> Result<Vec<Document>, Failure> {
     let mut files = Vec::new();
     if path != Path::new("-") && path.is_dir() {
         walk(path, 0, &mut files)?;
@@ -65,7 +65,7 @@ pub fn read(path: &Path) -> Result<Vec<Document>, Failure> {
 ///
 /// # Errors
 /// When it cannot be read or is too large.
-pub fn read_input(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(super) fn read_input(path: &Path) -> Result<Vec<u8>, Failure> {
     read_at_most(path, INPUT_BYTES_MAX)
 }
 
@@ -186,7 +186,7 @@ fn include(document: &mut Document, file: &Path) -> Result<(), Failure> {
 
 /// RFC 4648 §4.
 #[must_use]
-pub fn base64(bytes: &[u8]) -> String {
+pub(super) fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for three in bytes.chunks(3) {

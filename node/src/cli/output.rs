@@ -95,7 +95,7 @@ impl Terminal<'_> {
 ///
 /// # Errors
 /// When it is no JSON.
-pub fn parse(answer: &str) -> Result<Value, Failure> {
+pub(super) fn parse(answer: &str) -> Result<Value, Failure> {
     serde_json::from_str(answer).map_err(|error| {
         Failure::new(format!("the server's answer cannot be read: {error}"), "is the server of another version?")
     })
@@ -105,13 +105,13 @@ pub fn parse(answer: &str) -> Result<Value, Failure> {
 ///
 /// # Errors
 /// Never for JSON values, as far as is known.
-pub fn yaml(value: &Value) -> Result<String, Failure> {
+pub(super) fn yaml(value: &Value) -> Result<String, Failure> {
     serde_saphyr::to_string(value).map_err(|error| Failure::new(format!("this cannot be written as YAML: {error}"), "use -o json"))
 }
 
 /// A value as people read it.
 #[must_use]
-pub fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
@@ -125,7 +125,7 @@ pub fn text(value: &Value) -> String {
 
 /// Bytes as people count them.
 #[must_use]
-pub fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
     let unit = (count.max(1).ilog2() / 10).min(4);
     if unit == 0 {
@@ -137,7 +137,7 @@ pub fn bytes(count: u64) -> String {
 
 /// Columns as wide as what is in them. Control characters are shown as escapes, so that a name cannot move the cursor.
 #[must_use]
-pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let clean = |cell: &str| -> String {
         cell.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
     };

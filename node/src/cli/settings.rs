@@ -46,7 +46,7 @@ pub(super) fn run(connection: &Connection, action: Action, terminal: &mut Termin
 ///
 /// # Errors
 /// A usage error for what is no assignment.
-pub fn patch_of(values: &[String]) -> Result<Value, Failure> {
+pub(super) fn patch_of(values: &[String]) -> Result<Value, Failure> {
     let mut patch = Value::Object(Map::new());
     for assignment in values {
         let Some((key, value)) = assignment.split_once('=').filter(|(key, _)| !key.is_empty()) else {

@@ -122,3 +122,35 @@ impl Tuning {
         config.validate().map_err(|error| OpenError(format!("timing of {:?}: {error}", self.timing)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timings_that_would_elect_leaders_for_no_reason_are_refused() {
+        let millis = Duration::from_millis;
+        let of = |heartbeat, min, max| Timing {
+            heartbeat: millis(heartbeat),
+            election_min: millis(min),
+            election_max: millis(max),
+        };
+        for (timing, works) in [
+            (Timing::LAN, true),
+            (Timing::VM, true),
+            (of(100, 200, 350), false),
+            (of(50, 350, 350), false),
+            (of(0, 200, 350), false),
+        ] {
+            let config = Tuning { timing, ..Tuning::default() }.config("test".into());
+            assert_eq!(config.is_ok(), works, "{timing:?}");
+        }
+    }
+
+    #[test]
+    fn what_openraft_leaves_off_is_on() {
+        let config = Tuning::default().config("test".into()).unwrap();
+        assert_eq!((config.enable_pre_vote, config.enable_leader_restore), (Some(true), Some(false)));
+        assert_eq!(config.quorum_loss_probe_interval, Some(700));
+    }
+}
