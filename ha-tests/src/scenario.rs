@@ -7,6 +7,7 @@ use crate::guest::{Kernel, Report};
 use crate::initramfs;
 use crate::lab::Lab;
 use crate::node::Node;
+use crate::wait::until;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::fs;
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 /// The profile every machine of the lab boots.
 pub const PROFILE: &str = "tiny-linux";
+/// From the last packet of a machine to its record in replicated state.
+const RECORDED_MAX: Duration = Duration::from_secs(10);
 const TEMPLATE: &str = "tiny-linux-config";
 const KERNEL_ASSET: &str = "tiny-linux/vmlinuz";
 const INITRAMFS_ASSET: &str = "tiny-linux/initramfs";
@@ -129,7 +132,10 @@ impl Scenario {
         ensure!(report.profile == PROFILE, "booted profile {}", report.profile);
         ensure!(own("hostname") == hostname, "hostname {:?} instead of {hostname}", own("hostname"));
         ensure!(own("rack") == rack, "rack {:?} instead of {rack}", own("rack"));
-        ensure!(own("asked-as") == mac.replace(':', "-"), "config asked as {:?}", own("asked-as"));
+        // The machine asks with hyphens, as iPXE does; templates see the label in normal form.
+        ensure!(own("asked-as") == mac, "config asked as {:?}", own("asked-as"));
+        let known = || Ok(self.node.cli(&["machine", "list", "-o", "json"])?.contains(&mac).then_some(()));
+        until("the node knows the machine", RECORDED_MAX, known)?;
         Ok(Booted { firmware, hostname: own("hostname"), took, milestones: machine.passed().to_vec(), report })
     }
 }

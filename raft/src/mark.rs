@@ -1,26 +1,35 @@
-//! A note outside the database of how far the log was synced, so that a disk that forgets is noticed.
+//! A note outside the database of what was synced, so that a disk that forgets is told from a write cut short.
 //!
-//! A damaged tail of a write-ahead log looks like a write cut short by a crash, and the store drops it without a word.
-//! If the log then ends before this note, acknowledged entries are gone, and the node must not vote as if nothing
-//! had happened. The note may lag behind the log (it is written about once a second), never be ahead of it.
+//! When power goes, the last write is torn, and the store finds a damaged end of its write-ahead log. That is as it
+//! should be, unless the damage reaches back into what had been synced: then acknowledged entries are gone, and the
+//! node must not vote as if nothing had happened. Every synced write carries a number that only rises; the last one
+//! known to be synced is noted here by a thread of its own, a few milliseconds later, and never before.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
-use crate::codec::{self, CodecError, DurableMark, LogPosition};
+use crate::codec::{self, CodecError, DurableMark};
+use crate::failure::{Fatal, Health, write_hint};
 
 /// Two slots, written in turn, so that one is whole whenever power goes.
 const SLOT_BYTES: usize = 512;
+/// The note is written at most this often: what it costs the disk is bounded, and so is how far it lags.
+const NOTE_EVERY: Duration = Duration::from_millis(10);
 
 /// The note, open for writing.
 #[derive(Debug)]
 pub struct MarkFile {
     file: File,
     path: PathBuf,
-    sequence: u64,
-    last: Option<LogPosition>,
+    next_slot: u64,
+    round: u64,
     sync: bool,
 }
 
@@ -42,8 +51,10 @@ impl MarkFile {
     /// When the disk does not take it.
     pub fn create(path: &Path, sync: bool) -> Result<Self, MarkError> {
         let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
-        let mut mark = Self { file, path: path.to_owned(), sequence: 0, last: None, sync };
-        mark.write(None)?;
+        let mut mark = Self { file, path: path.to_owned(), next_slot: 0, round: 0, sync };
+        // Both slots, so that the file has its full size from the start and later notes change no metadata.
+        mark.write(0)?;
+        mark.write(0)?;
         Ok(mark)
     }
 
@@ -53,90 +64,135 @@ impl MarkFile {
     /// When it is not there or neither slot is whole.
     pub fn open(path: &Path, sync: bool) -> Result<Self, MarkError> {
         let file = File::options().read(true).write(true).open(path)?;
-        let mut found: Result<DurableMark, MarkError> =
-            Err(MarkError::Damaged(CodecError::Short { have: 0, need: SLOT_BYTES }));
-        for slot in 0..2 {
-            match read_slot(&file, slot) {
-                Ok(mark) if found.as_ref().is_ok_and(|best| best.sequence >= mark.sequence) => {}
-                Ok(mark) => found = Ok(mark),
-                Err(error) if found.is_err() => found = Err(error),
-                Err(_) => {}
-            }
-        }
-        let mark = found?;
-        Ok(Self { file, path: path.to_owned(), sequence: mark.sequence, last: mark.last, sync })
+        let slots = [read_slot(&file, 0), read_slot(&file, 1)];
+        let (round, next_slot) = match slots {
+            [Ok(a), Ok(b)] => (a.max(b), u64::from(a >= b)),
+            [Ok(a), Err(_)] => (a, 1),
+            [Err(_), Ok(b)] => (b, 0),
+            [Err(error), Err(_)] => return Err(error),
+        };
+        Ok(Self { file, path: path.to_owned(), next_slot, round, sync })
     }
 
-    /// How far the log must reach.
+    /// The number of the last write known to be synced.
     #[must_use]
-    pub fn last(&self) -> Option<LogPosition> {
-        self.last
+    pub fn round(&self) -> u64 {
+        self.round
     }
 
-    /// Where the note is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Notes that the log is synced up to `last`.
+    /// Notes that everything up to write `round` is synced.
     ///
     /// # Errors
     /// When the disk does not take it.
-    pub fn write(&mut self, last: Option<LogPosition>) -> Result<(), MarkError> {
-        let mark = DurableMark { sequence: self.sequence + 1, last };
-        let mut slot = codec::encode(&mark).map_err(MarkError::Damaged)?;
+    pub fn write(&mut self, round: u64) -> Result<(), MarkError> {
+        let mut slot = codec::encode(&DurableMark { round }).map_err(MarkError::Damaged)?;
         slot.resize(SLOT_BYTES, 0);
-        self.file.write_all_at(&slot, offset(mark.sequence % 2))?;
+        self.file.write_all_at(&slot, self.next_slot * SLOT_BYTES as u64)?;
         if self.sync {
             self.file.sync_data()?;
         }
-        self.sequence = mark.sequence;
-        self.last = last;
+        self.next_slot = 1 - self.next_slot;
+        self.round = round;
         Ok(())
     }
 }
 
-fn offset(slot: u64) -> u64 {
-    slot * SLOT_BYTES as u64
+fn read_slot(file: &File, slot: u64) -> Result<u64, MarkError> {
+    let mut bytes = [0; SLOT_BYTES];
+    file.read_exact_at(&mut bytes, slot * SLOT_BYTES as u64)?;
+    let header = codec::Header::parse(&bytes).map_err(MarkError::Damaged)?;
+    let end = (codec::HEADER_BYTES + header.length).min(SLOT_BYTES);
+    let mark: DurableMark = codec::decode(&bytes[..end]).map_err(MarkError::Damaged)?;
+    Ok(mark.round)
 }
 
-fn read_slot(file: &File, slot: u64) -> Result<DurableMark, MarkError> {
-    let mut bytes = [0; SLOT_BYTES];
-    let mut have = 0;
-    while have < SLOT_BYTES {
-        match file.read_at(&mut bytes[have..], offset(slot) + have as u64)? {
-            0 => break,
-            more => have += more,
+/// The thread that keeps the note; ends when dropped, with the note up to date.
+#[derive(Debug)]
+pub(crate) struct Marker {
+    synced: Arc<AtomicU64>,
+    wake: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Marker {
+    pub(crate) fn start(mark: MarkFile, health: Health) -> io::Result<Self> {
+        let synced = Arc::new(AtomicU64::new(mark.round));
+        let (wake, woken) = sync_channel(1);
+        let seen = synced.clone();
+        let thread = Builder::new().name("raft-mark".into()).spawn(move || keep(mark, &seen, &woken, &health))?;
+        Ok(Self { synced, wake: Some(wake), thread: Some(thread) })
+    }
+
+    /// Everything up to write `round` is synced; never waits.
+    pub(crate) fn note(&self, round: u64) {
+        self.synced.store(round, Ordering::Release);
+        if let Some(wake) = &self.wake {
+            // Full means that it is about to look anyway.
+            let _ = wake.try_send(());
         }
     }
-    let header = codec::Header::parse(&bytes[..have]).map_err(MarkError::Damaged)?;
-    let end = (codec::HEADER_BYTES + header.length).min(have);
-    codec::decode(&bytes[..end]).map_err(MarkError::Damaged)
+}
+
+impl Drop for Marker {
+    fn drop(&mut self) {
+        self.wake = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn keep(mut mark: MarkFile, synced: &AtomicU64, woken: &Receiver<()>, health: &Health) {
+    loop {
+        let closed = woken.recv().is_err();
+        let round = synced.load(Ordering::Acquire);
+        if round > mark.round
+            && let Err(error) = mark.write(round)
+        {
+            let detail = error.to_string();
+            health.fail(Fatal::at("writing", &mark.path, &detail, write_hint(&detail)));
+            return;
+        }
+        if closed {
+            return;
+        }
+        std::thread::park_timeout(NOTE_EVERY);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn at(index: u64) -> Option<LogPosition> {
-        Some(LogPosition { term: 1, node: 1, index })
-    }
-
     #[test]
     fn the_last_whole_slot_counts() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mark");
         let mut mark = MarkFile::create(&path, true).unwrap();
-        for index in 1..=5 {
-            mark.write(at(index)).unwrap();
+        for round in 1..=5 {
+            mark.write(round).unwrap();
+            assert_eq!(MarkFile::open(&path, true).unwrap().round(), round);
         }
-        assert_eq!(MarkFile::open(&path, true).unwrap().last(), at(5));
         // A write cut short leaves the slot before it.
         let torn = File::options().write(true).open(&path).unwrap();
-        torn.write_all_at(&[0xee; 40], offset(mark.sequence % 2)).unwrap();
-        assert_eq!(MarkFile::open(&path, true).unwrap().last(), at(4));
-        torn.write_all_at(&[0xee; 40], offset((mark.sequence + 1) % 2)).unwrap();
+        torn.write_all_at(&[0xee; 40], (1 - mark.next_slot) * SLOT_BYTES as u64).unwrap();
+        let mut again = MarkFile::open(&path, true).unwrap();
+        assert_eq!(again.round(), 4);
+        again.write(9).unwrap();
+        assert_eq!(MarkFile::open(&path, true).unwrap().round(), 9);
+        torn.write_all_at(&[0xee; 2 * SLOT_BYTES], 0).unwrap();
         assert!(matches!(MarkFile::open(&path, true), Err(MarkError::Damaged(_))));
+    }
+
+    #[test]
+    fn the_note_is_up_to_date_when_the_thread_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mark");
+        let marker = Marker::start(MarkFile::create(&path, true).unwrap(), Health::default()).unwrap();
+        for round in 1..=1_000 {
+            marker.note(round);
+        }
+        drop(marker);
+        assert_eq!(MarkFile::open(&path, true).unwrap().round(), 1_000);
     }
 }

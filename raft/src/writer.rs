@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use openraft::storage::IOFlushed;
 use tokio::sync::oneshot;
 
-use crate::codec::{self, LogEntry, LogPosition};
+use crate::codec::{self, DurableMark, LogEntry};
 use crate::engine::{Batch, Durability, Engine, Table};
 use crate::failure::{Fatal, Health, write_hint};
-use crate::log_store::Tail;
-use crate::mark::MarkFile;
+use crate::log_store::{self, ROUND_KEY, Tail};
+use crate::mark::{MarkFile, Marker};
 use crate::type_config::{Entry, TypeConfig};
 
 /// Jobs that wait at most; whoever brings one more waits too.
@@ -26,15 +26,14 @@ const QUEUE_MAX: usize = 4096;
 /// Jobs, and bytes, that share one sync.
 const ROUND_JOBS_MAX: usize = 1024;
 const ROUND_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How long the durable mark may lag behind the log, and how often the store is asked for failures behind our back.
-const MARK_EVERY: Duration = Duration::from_secs(1);
+/// How often the store is asked for failures behind our back.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 type Done = oneshot::Sender<io::Result<()>>;
 
 enum Job {
     Append(Vec<Entry>, IOFlushed<TypeConfig>),
     Write(Batch, Durability, Done),
-    Truncate(Batch, Option<LogPosition>, Done),
     Stop,
 }
 
@@ -50,7 +49,7 @@ impl Writer {
     /// Starts the thread. `mark` is absent for a store that forgets anyway.
     ///
     /// # Errors
-    /// When the system gives us no thread.
+    /// When the store has lost writes that `mark` says were synced, or the system gives us no thread.
     pub fn start(
         engine: Arc<dyn Engine>,
         tail: Arc<Tail>,
@@ -59,8 +58,10 @@ impl Writer {
         place: PathBuf,
     ) -> io::Result<Self> {
         let (queue, jobs) = sync_channel(QUEUE_MAX);
-        let written = tail.last_position();
-        let worker = Worker { engine, tail, mark, health: health.clone(), place, written, marked_at: Instant::now() };
+        let number =
+            log_store::check_round(&*engine, mark.as_ref().map_or(0, MarkFile::round)).map_err(io::Error::other)?;
+        let marker = mark.map(|mark| Marker::start(mark, health.clone())).transpose()?;
+        let worker = Worker { engine, tail, marker, health: health.clone(), place, number, watched_at: Instant::now() };
         let thread = Builder::new().name("raft-writer".into()).spawn(move || worker.run(&jobs))?;
         Ok(Self { queue, thread: Arc::new(Mutex::new(Some(thread))), health })
     }
@@ -82,15 +83,7 @@ impl Writer {
         self.ask(|done| Job::Write(batch, durability, done)).await
     }
 
-    /// Removes the log after `keep`; returns once that is durable.
-    ///
-    /// # Errors
-    /// When the storage has failed, now or before.
-    pub async fn truncate(&self, batch: Batch, keep: Option<LogPosition>) -> io::Result<()> {
-        self.ask(|done| Job::Truncate(batch, keep, done)).await
-    }
-
-    /// Writes what is queued, notes how far the log goes, closes the store and ends the thread.
+    /// Writes what is queued, notes what is synced, closes the store and ends the thread.
     pub fn stop(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
@@ -121,24 +114,24 @@ impl Writer {
 struct Worker {
     engine: Arc<dyn Engine>,
     tail: Arc<Tail>,
-    mark: Option<MarkFile>,
+    marker: Option<Marker>,
     health: Health,
     place: PathBuf,
-    /// The last log entry that was synced.
-    written: Option<LogPosition>,
-    marked_at: Instant,
+    /// The number of the last synced write.
+    number: u64,
+    watched_at: Instant,
 }
 
 impl Worker {
     fn run(mut self, jobs: &Receiver<Job>) {
         loop {
-            let wait = MARK_EVERY.saturating_sub(self.marked_at.elapsed());
+            let wait = WATCH_EVERY.saturating_sub(self.watched_at.elapsed());
             let more = match jobs.recv_timeout(wait) {
                 Ok(job) => self.round(job, jobs),
                 Err(RecvTimeoutError::Timeout) => true,
                 Err(RecvTimeoutError::Disconnected) => false,
             };
-            if !more || self.marked_at.elapsed() >= MARK_EVERY {
+            if !more || self.watched_at.elapsed() >= WATCH_EVERY {
                 self.keep_watch();
             }
             if !more {
@@ -152,27 +145,15 @@ impl Worker {
         }
     }
 
-    /// Once a second: how far the log goes, and whether the store is well.
+    /// Once a second: whether the store is well.
     fn keep_watch(&mut self) {
-        self.marked_at = Instant::now();
+        self.watched_at = Instant::now();
         if self.health.fatal().is_some() {
             return;
         }
         if let Some(error) = self.engine.background_error() {
             self.fail("writing the database", &error.0);
-        } else if self.mark.as_ref().is_some_and(|mark| mark.last() != self.written)
-            && let Err(error) = self.note(self.written)
-        {
-            tracing::debug!(%error, "the durable mark could not be written");
         }
-    }
-
-    fn note(&mut self, last: Option<LogPosition>) -> io::Result<()> {
-        let Some(mark) = &mut self.mark else { return Ok(()) };
-        mark.write(last).map_err(|error| {
-            let detail = error.to_string();
-            self.health.fail(Fatal::at("writing", mark.path(), &detail, write_hint(&detail)))
-        })
     }
 
     /// Takes what is waiting and writes it; says whether to go on.
@@ -206,17 +187,6 @@ impl Worker {
                 round.synced.append(batch);
                 round.after_synced.push(After::Done(done));
             }
-            Job::Truncate(batch, keep, done) => {
-                // The mark must never be ahead of the log, so it goes back first; what was queued before goes first.
-                self.finish(std::mem::take(round));
-                round.last = Some(keep);
-                if let Err(error) = self.note(keep) {
-                    let _ = done.send(Err(error));
-                    return;
-                }
-                round.synced.append(batch);
-                round.after_synced.push(After::Done(done));
-            }
             Job::Stop => {}
         }
     }
@@ -226,7 +196,6 @@ impl Worker {
             match codec::encode(&LogEntry::from(entry)) {
                 Ok(bytes) => {
                     round.sizes.push((entry.log_id.index, bytes.len()));
-                    round.last = Some(Some(LogPosition::from(&entry.log_id)));
                     round.synced.put(Table::Log, codec::log_key(entry.log_id.index), bytes);
                 }
                 Err(error) => {
@@ -247,11 +216,11 @@ impl Worker {
         if round.after_synced.is_empty() {
             return;
         }
-        let result = self.write(&round.synced, Durability::Synced);
+        let result = self.write_numbered(round.synced);
         if result.is_ok() {
             self.tail.note_written(&round.sizes);
-            if let Some(last) = round.last {
-                self.written = last;
+            if let Some(marker) = &self.marker {
+                marker.note(self.number);
             }
         }
         for after in round.after_synced {
@@ -262,6 +231,14 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Everything that is synced carries a number, so that its loss can be noticed.
+    fn write_numbered(&mut self, mut batch: Batch) -> io::Result<()> {
+        self.number += 1;
+        let mark = codec::encode(&DurableMark { round: self.number }).map_err(io::Error::other)?;
+        batch.put(Table::Meta, ROUND_KEY, mark);
+        self.write(&batch, Durability::Synced)
     }
 
     fn write(&self, batch: &Batch, durability: Durability) -> io::Result<()> {
@@ -283,8 +260,6 @@ struct Round {
     synced: Batch,
     after_synced: Vec<After>,
     sizes: Vec<(u64, usize)>,
-    /// Where the log ends afterwards, if this round changes that.
-    last: Option<Option<LogPosition>>,
 }
 
 impl Round {

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use axum::body::Body;
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
 use raft::command::{Edit, Effect, GuardedEdit};
-use raft::state::{self, Kind, RecordKey};
+use raft::state::{self, Kind, RecordKey, Role};
 use raft::types::{Digest, LogIndex};
 use serde::{Deserialize, Serialize};
 
+use super::auth::Caller;
 use super::body::{APPLY_BYTES_MAX, blocking, whole};
 use super::document;
 use super::error::{Answer, ApiError, PROBLEMS_MAX};
@@ -55,6 +57,7 @@ struct Item {
 
 pub(super) async fn apply(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     write: Write,
     headers: HeaderMap,
     body: Body,
@@ -65,7 +68,7 @@ pub(super) async fn apply(
     let (change, digest, dry_run) = blocking(move || {
         let request: Request = json::read(&bytes)?;
         let dry_run = request.dry_run;
-        Ok((change_of(&reader, request)?, Digest::of(&bytes), dry_run))
+        Ok((change_of(&reader, &caller, request)?, Digest::of(&bytes), dry_run))
     })
     .await?;
     let before = context.cluster.read();
@@ -100,7 +103,7 @@ fn report(context: &Context, done: &Done, edits: &[Edit], doomed: Vec<RecordKey>
 }
 
 /// Every mistake of every item, in one answer.
-fn change_of(context: &Context, request: Request) -> Answer<Change> {
+fn change_of(context: &Context, caller: &Caller, request: Request) -> Answer<Change> {
     for (at, kind) in request.replace.iter().enumerate() {
         if !matches!(kind, Kind::Profile | Kind::Group | Kind::Template | Kind::Asset) {
             let hint = "write profile, group, template or asset; others are changed one by one";
@@ -114,6 +117,10 @@ fn change_of(context: &Context, request: Request) -> Answer<Change> {
     let mut first_of: BTreeMap<RecordKey, usize> = BTreeMap::new();
     for (at, item) in request.items.into_iter().enumerate() {
         let read = document::read(context, &state, item, None).and_then(|edit| {
+            if matches!(edit.edit, Edit::PutSettings(_)) {
+                // As on their own path.
+                caller.must_be(Role::Admin).map_err(|error| error.at("kind"))?;
+            }
             let before = key_of(&edit.edit).and_then(|key| first_of.insert(key.clone(), at).map(|first| (key, first)));
             before.map_or(Ok(edit), |(key, first)| {
                 let hint = "keep one of the two";

@@ -29,6 +29,8 @@ pub(super) struct Caller {
     pub name: String,
     /// The token's id.
     pub token: String,
+    /// What it may do.
+    pub(super) role: Role,
 }
 
 /// The address a request came from, put into its extensions by `serve`.
@@ -78,13 +80,22 @@ fn admit(context: &Context, headers: &HeaderMap, needed: Role, now: Timestamp) -
         let hint = "ask an administrator for a new one: `raftboot token create`";
         return Err(ApiError::unauthenticated("token_expired", &message, hint));
     }
-    if token.role < needed {
-        let (has, needs) = (role_name(token.role), role_name(needed));
-        let message = format!("the token `{}` has the role {has}; this needs {needs}", token.name);
+    let caller = Caller { name: token.name.clone(), token: token.id.clone(), role: token.role };
+    caller.must_be(needed)?;
+    Ok(caller)
+}
+
+impl Caller {
+    /// Refuses a caller who may not do what `needed` may.
+    pub(super) fn must_be(&self, needed: Role) -> Answer<()> {
+        if self.role >= needed {
+            return Ok(());
+        }
+        let (has, needs) = (role_name(self.role), role_name(needed));
+        let message = format!("the token `{}` has the role {has}; this needs {needs}", self.name);
         let hint = format!("use a token with the role {needs}");
-        return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", message, hint));
+        Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", message, hint))
     }
-    Ok(Caller { name: token.name.clone(), token: token.id.clone() })
 }
 
 /// The word for a role.

@@ -1,21 +1,14 @@
 //! Blobs by digest: bytes that have no name yet go in here, and all bytes come out here.
 
 use std::fs::File;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures::{Stream, StreamExt};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPECT};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, StatusCode};
 use raft::types::Digest;
 use serde::Serialize;
-use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
 
 use super::Context;
@@ -27,10 +20,6 @@ use crate::assets::{Declared, Received};
 
 /// How much of a file is read at once, in bytes.
 const PIECE_BYTES: usize = 256 * 1024;
-/// How long the rest of a refused upload is read and thrown away, so that a sender that does not listen while it sends
-/// gets to see the answer.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
-
 /// The answer to an upload without a name.
 #[derive(Serialize)]
 struct Stored {
@@ -68,32 +57,8 @@ pub(super) async fn receive(
     digest: Option<Digest>,
 ) -> Answer<Received> {
     let size = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let begun = Arc::new(AtomicBool::new(false));
-    let mut stream = Watched { pieces: body.into_data_stream().boxed(), begun: begun.clone() };
-    let received = context.store.receive(&mut stream, Declared { size, digest }).await;
-    // A sender that waits for our leave would take reading as that leave.
-    if received.is_err() && (begun.load(Ordering::Relaxed) || !headers.contains_key(EXPECT)) {
-        let _ = timeout(DRAIN_MAX, async { while let Some(Ok(_)) = stream.next().await {} }).await;
-    }
-    Ok(received?)
-}
-
-/// Notices whether anything was read.
-struct Watched {
-    pieces: futures::stream::BoxStream<'static, Result<Bytes, axum::Error>>,
-    begun: Arc<AtomicBool>,
-}
-
-impl Stream for Watched {
-    type Item = Result<Bytes, axum::Error>;
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        self.begun.store(true, Ordering::Relaxed);
-        self.pieces.poll_next_unpin(context)
-    }
+    let mut stream = body.into_data_stream();
+    Ok(context.store.receive(&mut stream, Declared { size, digest }).await?)
 }
 
 /// A blob's bytes as an answer.

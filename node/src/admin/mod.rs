@@ -12,6 +12,7 @@ mod body;
 pub mod bootstrap;
 mod clock;
 mod document;
+mod drain;
 mod error;
 mod idle;
 mod json;

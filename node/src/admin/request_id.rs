@@ -7,6 +7,7 @@ use http::header::{ALLOW, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use tracing::{debug, error};
 
+use super::drain;
 use super::error::ApiError;
 use super::secret::random_hex;
 
@@ -17,9 +18,11 @@ const ID_CHARS_MAX: usize = 64;
 pub(super) async fn stamp(request: Request, next: Next) -> Response {
     let id = brought(request.headers()).unwrap_or_else(fresh);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (request, rest) = drain::lend(request);
     let mut response = next.run(request).await;
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
+        rest.drain().await;
         let error = response.extensions_mut().remove::<ApiError>().unwrap_or_else(|| foreign(status));
         let problem = &error.problems()[0];
         if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::{Cluster, EngineKind, INFLIGHT_UNITS_MAX, Inner, Options, Raft, Syncing, Tuning};
 use crate::codec::Identity;
-use crate::engine::{Engine, MemoryEngine, RocksEngine, RocksOptions};
+use crate::engine::{Engine, EngineError, Expect, MemoryEngine, RocksEngine, RocksOptions};
 use crate::failure::{DAMAGE_HINT, Fatal, Health, write_hint};
 use crate::home::{Home, HomeError, cluster_name};
 use crate::log_store::{self, LogStore, Tail};
@@ -58,15 +58,16 @@ pub(super) fn open(options: &Options, tuning: Tuning) -> Result<Cluster, OpenErr
     let mut home = Home::open(&options.dir)?;
     let sync = tuning.syncing == Syncing::On;
     let on_disk = options.engine == EngineKind::RocksDb;
-    let engine = open_engine(&home, options.engine, sync)?;
-    let identity = home.settle(&*engine, tuning.expect_cluster)?;
     let mark = if on_disk { Some(open_mark(&home, sync)?) } else { None };
+    let engine = open_engine(&home, options.engine, sync, mark.as_ref())?;
+    let identity = home.settle(&*engine, tuning.expect_cluster)?;
     let snapshots = open_snapshots(&home, &identity, on_disk)?;
     if on_disk {
         home.seal(&identity)?;
     }
     let place = home.database();
-    let bounds = log_store::load(&*engine, mark.as_ref().and_then(MarkFile::last))
+    let bounds = log_store::check_round(&*engine, mark.as_ref().map_or(0, MarkFile::round))
+        .and_then(|_| log_store::load(&*engine))
         .map_err(|error| fail("reading the log in", &place, &error, DAMAGE_HINT))?;
     let loaded = state_machine::load(&*engine, &snapshots)
         .map_err(|error| fail("reading the state in", &place, &error, DAMAGE_HINT))?;
@@ -121,17 +122,32 @@ pub(super) fn open(options: &Options, tuning: Tuning) -> Result<Cluster, OpenErr
     })
 }
 
-fn open_engine(home: &Home, kind: EngineKind, sync: bool) -> Result<Arc<dyn Engine>, OpenError> {
-    match kind {
-        EngineKind::Memory => Ok(Arc::new(MemoryEngine::new())),
-        EngineKind::RocksDb => {
-            let path = home.database();
-            let options = RocksOptions { path: path.clone(), create: home.is_new(), sync };
-            let engine =
-                RocksEngine::open(options).map_err(|error| fail("opening", &path, &error, open_hint(&error.0)))?;
-            Ok(Arc::new(engine))
-        }
+fn open_engine(
+    home: &Home,
+    kind: EngineKind,
+    sync: bool,
+    mark: Option<&MarkFile>,
+) -> Result<Arc<dyn Engine>, OpenError> {
+    let EngineKind::RocksDb = kind else { return Ok(Arc::new(MemoryEngine::new())) };
+    let path = home.database();
+    let open = |expect| RocksEngine::open(RocksOptions { path: path.clone(), expect, sync });
+    let refuse = |error: EngineError| fail("opening", &path, &error, open_hint(&error.0));
+    if home.is_new() {
+        return Ok(Arc::new(open(Expect::New).map_err(refuse)?));
     }
+    let damage = match open(Expect::Whole) {
+        Ok(engine) => return Ok(Arc::new(engine)),
+        Err(error) => error,
+    };
+    // The last write may have been torn by a loss of power. Then everything that was synced is there without it.
+    let synced = mark.map_or(0, MarkFile::round);
+    let whole_without_it = damage.0.starts_with("Corruption")
+        && open(Expect::TornLook).is_ok_and(|engine| log_store::check_round(&engine, synced).is_ok());
+    if !whole_without_it {
+        return Err(refuse(damage));
+    }
+    tracing::warn!(path = %path.display(), %damage, synced, "the last write was torn by a crash and is dropped; nothing synced is missing");
+    Ok(Arc::new(open(Expect::Torn).map_err(refuse)?))
 }
 
 fn open_hint(detail: &str) -> &'static str {

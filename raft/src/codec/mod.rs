@@ -43,7 +43,7 @@ pub enum Kind {
     Applied = 4,
     /// Which cluster and node a directory belongs to.
     Identity = 5,
-    /// The highest log index known to be on disk.
+    /// The number of a synced write.
     DurableMark = 6,
     /// The first frame of a snapshot.
     SnapshotHeader = 7,

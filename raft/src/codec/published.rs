@@ -88,13 +88,11 @@ pub struct Identity {
     pub node: u64,
 }
 
-/// A promise kept outside the database: the log reaches at least this far.
+/// The number of a synced write: in the database as part of that write, outside it once it is known to be synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DurableMark {
-    /// Counts up with every writing; the higher of the two slots holds.
-    pub sequence: u64,
-    /// The last log entry that was synced; `None` before the first.
-    pub last: Option<LogPosition>,
+    /// Rises by one with every synced write.
+    pub round: u64,
 }
 
 /// The first frame of a snapshot.

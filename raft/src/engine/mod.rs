@@ -9,7 +9,7 @@ mod rocks;
 use std::ops::ControlFlow;
 
 pub use memory::MemoryEngine;
-pub use rocks::{RocksEngine, RocksOptions};
+pub use rocks::{Expect, RocksEngine, RocksOptions};
 
 /// The key spaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

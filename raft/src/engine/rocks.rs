@@ -27,10 +27,24 @@ const INFO_LOG_BYTES_MAX: usize = 1024 * 1024;
 pub struct RocksOptions {
     /// Its directory.
     pub path: PathBuf,
-    /// Whether it may be made; otherwise a missing one is an error.
-    pub create: bool,
+    /// What is expected there.
+    pub expect: Expect,
     /// Whether `Durability::Synced` syncs. Always true but in the test that shows what is lost otherwise.
     pub sync: bool,
+}
+
+/// What is expected of a store, and what is done when its write-ahead log ends in damage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// It may be made.
+    New,
+    /// It is there and whole: a write that just stops is accepted, damage is not.
+    Whole,
+    /// Its last writes are torn: everything before the first damage is taken. Silent by nature, so only for a caller
+    /// that knows how far the store must go.
+    Torn,
+    /// As `Torn`, but nothing on disk is changed, and nothing can be written.
+    TornLook,
 }
 
 /// RocksDB with one column family per table.
@@ -50,12 +64,13 @@ impl RocksEngine {
         let families = Table::ALL.map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(&cache)));
         // RocksDB insists on this family; it stays empty.
         let default = ColumnFamilyDescriptor::new("default", table_options(&cache));
-        let db = DB::open_cf_descriptors(
-            &store_options(options.create),
-            &options.path,
-            std::iter::once(default).chain(families),
-        )
-        .map_err(own_words)?;
+        let families = std::iter::once(default).chain(families);
+        let settings = store_options(options.expect);
+        let db = match options.expect {
+            Expect::TornLook => DB::open_cf_descriptors_read_only(&settings, &options.path, families, false),
+            _ => DB::open_cf_descriptors(&settings, &options.path, families),
+        };
+        let db = db.map_err(own_words)?;
         Ok(Self { db, path: options.path, sync: options.sync })
     }
 
@@ -76,12 +91,16 @@ impl RocksEngine {
     }
 }
 
-fn store_options(create: bool) -> Options {
+fn store_options(expect: Expect) -> Options {
     let mut options = Options::default();
-    options.create_if_missing(create);
-    options.create_missing_column_families(create);
-    // The default stops silently at the first damaged record, and acknowledged entries would be gone without a word.
-    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.create_if_missing(expect == Expect::New);
+    options.create_missing_column_families(expect == Expect::New);
+    // RocksDB's default stops silently at the first damaged record, and acknowledged entries would be gone without a
+    // word. But a write torn by a loss of power looks damaged too: then the caller looks how far the rest goes.
+    options.set_wal_recovery_mode(match expect {
+        Expect::New | Expect::Whole => DBRecoveryMode::TolerateCorruptedTailRecords,
+        Expect::Torn | Expect::TornLook => DBRecoveryMode::PointInTime,
+    });
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_paranoid_checks(true);
     options.set_max_total_wal_size(WAL_BYTES_MAX);

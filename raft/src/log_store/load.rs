@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use super::{Bounds, PURGED_KEY, VOTE_KEY};
-use crate::codec::{self, CodecError, Envelope, Kind, LogEntry, LogPosition, Purged, StoredVote};
-use crate::engine::{Engine, EngineError, Table};
+use super::{Bounds, PURGED_KEY, ROUND_KEY, VOTE_KEY};
+use crate::codec::{self, CodecError, DurableMark, Envelope, Kind, LogEntry, LogPosition, Purged, StoredVote};
+use crate::engine::{Engine, EngineError, Read, Table};
 use crate::type_config::{LogId, Vote};
 
 /// Why a log cannot be used.
@@ -24,32 +24,45 @@ pub enum LoadError {
         /// The one that is.
         found: u64,
     },
-    /// The log ends before an entry that was synced.
-    #[error("the log ends at {end}, but entry {synced} had been synced to this disk")]
+    /// The store has lost writes that were synced.
+    #[error("it ends with write {found}, but write {synced} had been synced to this disk")]
     Forgotten {
-        /// Where the log ends now.
-        end: u64,
-        /// What was noted as durable.
+        /// The last write that is there.
+        found: u64,
+        /// The last that was noted as synced.
         synced: u64,
     },
 }
 
-/// Finds the bounds of the log and checks it against `mark`, the note of what was synced.
+/// Checks that the store still has the last write that was noted as synced; answers the last it has.
 ///
 /// # Errors
-/// When an entry is damaged, missing, or the log is shorter than it was.
-pub fn load(engine: &dyn Engine, mark: Option<LogPosition>) -> Result<Bounds, LoadError> {
+/// When it has not: the disk has lost acknowledged data.
+pub fn check_round(engine: &dyn Read, synced: u64) -> Result<u64, LoadError> {
+    let stored: Option<DurableMark> = read_meta(engine, ROUND_KEY, "the number of the last write")?;
+    let found = stored.map_or(0, |mark| mark.round);
+    if found < synced { Err(LoadError::Forgotten { found, synced }) } else { Ok(found) }
+}
+
+/// Finds the bounds of the log.
+///
+/// # Errors
+/// When an entry is damaged or missing.
+pub fn load(engine: &dyn Engine) -> Result<Bounds, LoadError> {
     let purged: Option<Purged> = read_meta(engine, PURGED_KEY, "the purge mark")?;
     let vote: Option<StoredVote> = read_meta(engine, VOTE_KEY, "the vote")?;
     let purged = purged.map(|Purged(position)| LogId::from(position));
     let start = purged.map_or(0, |id| id.index + 1);
     let (first, next) = walk(engine, start)?;
     let last = if first == next { purged } else { Some(position_at(engine, next - 1)?.into()) };
-    check_mark(engine, mark, first, last)?;
     Ok(Bounds { purged, first, next, last, vote: vote.map(Vote::from) })
 }
 
-fn read_meta<T: codec::Published>(engine: &dyn Engine, key: &[u8], what: &str) -> Result<Option<T>, LoadError> {
+fn read_meta<T: codec::Published>(
+    engine: &(impl Read + ?Sized),
+    key: &[u8],
+    what: &str,
+) -> Result<Option<T>, LoadError> {
     let Some(bytes) = engine.get(Table::Meta, key)? else { return Ok(None) };
     codec::decode(&bytes).map(Some).map_err(|error| LoadError::Damaged(what.into(), error))
 }
@@ -88,24 +101,4 @@ fn position_at(engine: &dyn Engine, index: u64) -> Result<LogPosition, LoadError
     let entry: LogEntry =
         codec::decode(&bytes).map_err(|error| LoadError::Damaged(format!("log entry {index}"), error))?;
     Ok(entry.position)
-}
-
-fn check_mark(
-    engine: &dyn Engine,
-    mark: Option<LogPosition>,
-    first: u64,
-    last: Option<LogId>,
-) -> Result<(), LoadError> {
-    let Some(mark) = mark else { return Ok(()) };
-    let end = last.map_or(0, |id| id.index);
-    if last.is_none() || end < mark.index {
-        return Err(LoadError::Forgotten { end, synced: mark.index });
-    }
-    if mark.index >= first && position_at(engine, mark.index)? != mark {
-        return Err(LoadError::Damaged(
-            format!("log entry {}", mark.index),
-            CodecError::Payload("it is not the entry that had been synced there".into()),
-        ));
-    }
-    Ok(())
 }

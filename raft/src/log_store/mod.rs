@@ -12,7 +12,7 @@ use std::sync::Arc;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
 
-pub use load::{LoadError, load};
+pub use load::{LoadError, check_round, load};
 pub use tail::{Bounds, Tail};
 
 use crate::codec::{self, CodecError, LogEntry, LogPosition, Purged, StoredVote};
@@ -25,6 +25,9 @@ use crate::writer::Writer;
 pub(crate) const VOTE_KEY: &[u8] = b"vote";
 /// Key of the purge mark in `Table::Meta`.
 pub(crate) const PURGED_KEY: &[u8] = b"purged";
+
+/// Key, in `Table::Meta`, of the number of the last synced write.
+pub(crate) const ROUND_KEY: &[u8] = b"round";
 
 /// Entries handed out at once where fewer than asked for are allowed.
 const READ_ENTRIES_MAX: u64 = 64;
@@ -178,7 +181,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let Some(gone) = self.tail.truncate_after(last_log_id) else { return Ok(()) };
         let mut batch = Batch::default();
         batch.delete_range(Table::Log, codec::log_key(gone.start), codec::log_key(gone.end));
-        self.writer.truncate(batch, self.tail.last_position()).await
+        self.writer.write(batch, Durability::Synced).await
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {

@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::codec::LogPosition;
 use crate::type_config::{Entry, LogId, Vote};
 
 /// Written entries kept in memory, and their bytes; unwritten ones are kept always.
@@ -80,12 +79,6 @@ impl Tail {
     #[must_use]
     pub fn first(&self) -> u64 {
         self.lock().bounds.first
-    }
-
-    /// The last entry as it is stored.
-    #[must_use]
-    pub fn last_position(&self) -> Option<LogPosition> {
-        self.lock().bounds.last.as_ref().map(LogPosition::from)
     }
 
     /// The vote as last saved.

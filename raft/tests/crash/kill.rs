@@ -39,3 +39,24 @@ async fn two_hundred_kills_under_load_lose_nothing_that_was_acknowledged() {
         ledger.acks
     );
 }
+
+#[tokio::test]
+async fn a_kill_during_the_very_first_start_leaves_a_directory_that_opens() {
+    let mut dice = Dice::new();
+    for round in 0..25 {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("raft");
+        let child = Running::start(&home, Syncing::On);
+        let mut heard = child.listen(Duration::from_micros(dice.below(50_000)));
+        heard.extend(child.kill());
+        let mut ledger = Ledger::default();
+        ledger.hear(&heard).unwrap();
+        let cluster = Cluster::open_tuned(options(&home), tuning(Syncing::On));
+        let cluster = cluster.unwrap_or_else(|error| panic!("round {round}, seed {}: {error}", dice.seed));
+        let mut last = describe(&cluster.read());
+        last.push("READY".into());
+        ledger.new_child();
+        ledger.hear(&last).unwrap_or_else(|wrong| panic!("round {round}, seed {}: {wrong}", dice.seed));
+        cluster.shutdown().await;
+    }
+}

@@ -8,7 +8,7 @@ use openraft::storage::RaftStateMachine as _;
 use openraft::{Membership, RaftSnapshotBuilder as _};
 use raft::cluster::EngineKind;
 use raft::codec::{encode_record, record_key};
-use raft::engine::{Read as _, RocksEngine, RocksOptions, Table};
+use raft::engine::{Expect, Read as _, RocksEngine, RocksOptions, Table};
 use raft::state_machine::StateMachine;
 use raft::type_config::{Entry, LogId, Peer, Proposal};
 
@@ -104,7 +104,8 @@ async fn an_installation_cut_short_is_finished_at_the_next_start() {
     let name = snapshot.file_name().unwrap().to_owned();
     std::fs::create_dir_all(there.path().join("snapshots")).unwrap();
     std::fs::copy(&snapshot, there.path().join("snapshots").join(&name)).unwrap();
-    let engine = RocksEngine::open(RocksOptions { path: there.path().join("db"), create: true, sync: true }).unwrap();
+    let engine =
+        RocksEngine::open(RocksOptions { path: there.path().join("db"), expect: Expect::New, sync: true }).unwrap();
     let mut batch = raft::engine::Batch::default();
     batch.put(Table::Meta, *b"installing", name.into_encoded_bytes());
     batch.put(Table::Records, vec![17, b'x'], b"left over".to_vec());
@@ -127,7 +128,7 @@ async fn records_on_disk_are_those_in_memory() {
         cluster.shutdown().await;
         let state = cluster.read();
         let path = dir.path().join("raft/db");
-        let engine = RocksEngine::open(RocksOptions { path, create: false, sync: true }).unwrap();
+        let engine = RocksEngine::open(RocksOptions { path, expect: Expect::Whole, sync: true }).unwrap();
         let mut expected: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         expected.extend(state.records().map(|record| (record_key(&record.key()), encode_record(&record).unwrap())));
         let mut stored = Vec::new();

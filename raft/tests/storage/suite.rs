@@ -7,7 +7,7 @@ use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use raft::cluster::EngineKind;
 use raft::codec::Identity;
-use raft::engine::{Engine, MemoryEngine, RocksEngine, RocksOptions};
+use raft::engine::{Engine, Expect, MemoryEngine, RocksEngine, RocksOptions};
 use raft::failure::Health;
 use raft::log_store::{self, LogStore, Tail};
 use raft::mark::MarkFile;
@@ -39,7 +39,7 @@ pub(crate) fn stores(dir: &Path, kind: EngineKind) -> (LogStore, StateMachine) {
     let identity = Identity { cluster: [7; 16], generation: 1, node: 1 };
     let snapshots = Snapshots::open(dir.join("snapshots"), identity).unwrap();
     let loaded = state_machine::load(&*engine, &snapshots).unwrap();
-    let tail = Arc::new(Tail::new(log_store::load(&*engine, mark.last()).unwrap()));
+    let tail = Arc::new(Tail::new(log_store::load(&*engine).unwrap()));
     let health = Health::default();
     let writer = Writer::start(engine.clone(), tail.clone(), Some(mark), health.clone(), place.clone()).unwrap();
     let model = Arc::new(ReadModel::new(loaded.state.clone()));
@@ -54,7 +54,7 @@ pub(crate) fn stores(dir: &Path, kind: EngineKind) -> (LogStore, StateMachine) {
 }
 
 fn rocks(path: PathBuf) -> RocksEngine {
-    RocksEngine::open(RocksOptions { path, create: true, sync: true }).unwrap()
+    RocksEngine::open(RocksOptions { path, expect: Expect::New, sync: true }).unwrap()
 }
 
 #[tokio::test]

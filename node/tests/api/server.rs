@@ -1,0 +1,194 @@
+//! One node's admin API on a loopback port, with TLS, and a client for it that shows everything.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use raft::command::{Command, Edit};
+use raft::state::{Role, Token};
+use raft::types::{Digest, Timestamp};
+use raft::{Cluster, EngineKind, Options};
+use raftboot::admin::{self, Checks, Context, Secret};
+use raftboot::assets::Store;
+use rustls::crypto::ring;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use ureq::http::{HeaderMap, Request};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+
+/// A running API; gone on drop.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) cluster: Cluster,
+    pub(crate) store: Arc<Store>,
+    /// The first token.
+    pub(crate) token: String,
+    agent: ureq::Agent,
+    stop: CancellationToken,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Reply {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The answer to a request that was done.
+    pub(crate) fn ok(&self) -> Value {
+        assert!(self.status < 300, "{} {}", self.status, String::from_utf8_lossy(&self.bytes));
+        self.json()
+    }
+
+    /// The code and field of an error, after checking that it has the shape all errors have.
+    pub(crate) fn error(&self) -> (u16, String, String) {
+        let value = self.json();
+        for name in ["code", "message", "field", "hint", "request_id"] {
+            assert!(value[name].is_string(), "`{name}` is missing: {value}");
+        }
+        for name in ["code", "message", "hint", "request_id"] {
+            assert_ne!(value[name], "", "{value}");
+        }
+        assert_eq!(self.header("content-type"), "application/json");
+        assert_eq!(self.header("x-request-id"), value["request_id"]);
+        let text = |name: &str| value[name].as_str().unwrap().to_owned();
+        (self.status, text("code"), text("field"))
+    }
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("assets");
+        Self::start_in(dir, &store)
+    }
+
+    /// With the blobs in a folder of their own.
+    pub(crate) fn start_in(dir: tempfile::TempDir, blobs: &Path) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let cluster = Cluster::open(Options { dir: dir.path().join("raft"), engine: EngineKind::Memory }).unwrap();
+        let store = Arc::new(Store::open(blobs).unwrap());
+        let tls = admin::tls::server_config(dir.path(), None, &[]).unwrap();
+        runtime.block_on(admin::bootstrap::first_token(&cluster, dir.path())).unwrap();
+        let token = std::fs::read_to_string(dir.path().join("admin.token")).unwrap().trim().to_owned();
+        let listener = admin::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let mut context = Context::new(cluster.clone(), store.clone());
+        context.checks = Checks {
+            template: Arc::new(|text| if text.starts_with(b"{{bad") { Err("unclosed action".into()) } else { Ok(()) }),
+            loader_classes: Arc::from(["bios".to_owned(), "efi-x64".to_owned()]),
+        };
+        let stop = CancellationToken::new();
+        runtime.spawn(admin::serve(listener, tls, admin::router(context), stop.clone().cancelled_owned()));
+        let agent = agent(&std::fs::read(dir.path().join("ca.crt")).unwrap());
+        Self { url, dir, cluster, store, token, agent, stop, runtime: Some(runtime) }
+    }
+
+    /// One request, as the first token's bearer.
+    pub(crate) fn call(&self, method: &str, path: &str, body: &[u8]) -> Reply {
+        let bearer = format!("Bearer {}", self.token);
+        self.call_with(method, path, &[("authorization", &bearer)], body)
+    }
+
+    /// One request with further headers, as the first token's bearer.
+    pub(crate) fn call_and(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        let bearer = format!("Bearer {}", self.token);
+        let headers: Vec<(&str, &str)> = headers.iter().copied().chain([("authorization", bearer.as_str())]).collect();
+        self.call_with(method, path, &headers, body)
+    }
+
+    /// One request with these headers and no others.
+    pub(crate) fn call_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut answer = if body.is_empty() && matches!(method, "GET" | "HEAD" | "DELETE") {
+            self.agent.run(request.body(()).unwrap())
+        } else {
+            self.agent.run(request.body(body).unwrap())
+        }
+        .unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        Reply { status, headers, bytes: answer.body_mut().with_config().limit(1 << 30).read_to_vec().unwrap() }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Reply {
+        self.call("GET", path, b"")
+    }
+
+    pub(crate) fn put(&self, path: &str, body: &str) -> Reply {
+        self.call("PUT", path, body.as_bytes())
+    }
+
+    pub(crate) fn apply(&self, body: &Value) -> Reply {
+        self.call("POST", "/api/v1/apply", body.to_string().as_bytes())
+    }
+
+    /// Makes a change behind the API's back.
+    pub(crate) fn propose(&self, edit: Edit) {
+        let command = Command {
+            actor: "test".into(),
+            at: Timestamp(1_700_000_000_000),
+            idempotency_key: String::new(),
+            fingerprint: Digest([0; 32]),
+            edits: vec![edit.into()],
+            replace: Vec::new(),
+            allow_ties: false,
+        };
+        let runtime = self.runtime.as_ref().unwrap();
+        runtime.block_on(self.cluster.propose(command)).unwrap();
+    }
+
+    /// A token of that role, with its secret.
+    pub(crate) fn token(&self, role: Role, expires: Option<Timestamp>) -> String {
+        let secret = Secret::generate().unwrap();
+        let (id, secret_sha256) = (secret.id().to_owned(), secret.sha256());
+        self.propose(Edit::PutToken(Token { id, name: "other".into(), secret_sha256, role, expires }));
+        secret.reveal()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.block_on(self.cluster.shutdown());
+            runtime.shutdown_timeout(Duration::from_secs(5));
+        }
+    }
+}
+
+/// An HTTP client that trusts one CA.
+pub(crate) fn agent(ca: &[u8]) -> ureq::Agent {
+    let roots: Vec<_> = parse_pem(ca)
+        .map(|item| match item.unwrap() {
+            PemItem::Certificate(certificate) => certificate,
+            _ => panic!("the CA file holds something else"),
+        })
+        .collect();
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&roots))
+        .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
+        .build();
+    ureq::Agent::config_builder()
+        .tls_config(tls)
+        .http_status_as_error(false)
+        .allow_non_standard_methods(true)
+        .proxy(None)
+        .timeout_global(Some(Duration::from_secs(60)))
+        .build()
+        .new_agent()
+}
