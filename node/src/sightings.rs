@@ -192,6 +192,6 @@ mod tests {
         }
         let news = reporter.gather(sighting(0, "", 1), &State::default());
         assert_eq!(news.len(), REPORT_MAX);
-        assert_eq!(reporter.receiver.len(), WAITING_MAX - REPORT_MAX + 1);
+        assert_eq!(reporter.receiver.len(), WAITING_MAX - REPORT_MAX);
     }
 }

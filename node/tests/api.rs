@@ -27,7 +27,10 @@ fn a_profile_is_created_read_changed_and_removed() {
     let read = server.get(path);
     assert_eq!(read.header("etag"), created.header("etag"));
     let object = read.ok();
-    assert_eq!((&object["kind"], &object["id"], &object["updated_by"]), (&json!("profile"), &json!("worker"), &json!("admin")));
+    assert_eq!(
+        (&object["kind"], &object["id"], &object["updated_by"]),
+        (&json!("profile"), &json!("worker"), &json!("admin"))
+    );
     assert_eq!(object["boot"], json!({"kernel": "http://x/k", "initrd": ["a"], "args": ["b=c"]}));
     assert!(object["created_at"].as_str().unwrap().ends_with('Z'));
 
@@ -41,7 +44,9 @@ fn a_profile_is_created_read_changed_and_removed() {
 #[test]
 fn names_with_slashes_blanks_and_umlauts_are_names_like_others() {
     let server = Server::start();
-    for (path, id) in [("a%2Fb", "a/b"), ("a/c", "a/c"), ("%C3%BC%20x%3F%23", "ü x?#"), ("..%2fup", "../up"), ("100%25", "100%")] {
+    for (path, id) in
+        [("a%2Fb", "a/b"), ("a/c", "a/c"), ("%C3%BC%20x%3F%23", "ü x?#"), ("..%2fup", "../up"), ("100%25", "100%")]
+    {
         let path = format!("/api/v1/groups/{path}");
         assert_eq!(server.put(&path, &json!({"profile": "p", "selector": {"n": id}}).to_string()).status, 201, "{id}");
         assert_eq!(server.get(&path).ok()["id"], id);
@@ -73,13 +78,18 @@ fn templates_are_stored_as_bytes() {
     let read = server.get("/api/v1/templates/generic/blob").ok();
     assert_eq!((&read["size"], &read["content"]), (&json!(4), &Value::Null));
     assert_eq!(server.get("/api/v1/templates/generic/blob?content=true").bytes, binary);
-    server.apply(&json!({"items": [{"kind": "template", "type": "cloud", "name": "b", "content_base64": "/wB7/g=="}]})).ok();
+    server
+        .apply(&json!({"items": [{"kind": "template", "type": "cloud", "name": "b", "content_base64": "/wB7/g=="}]}))
+        .ok();
     assert_eq!(server.get("/api/v1/templates/cloud/b?content=true").bytes, binary);
     let listed = server.get("/api/v1/templates?type=cloud").ok();
     assert_eq!(listed["items"].as_array().unwrap().len(), 1);
     assert_eq!(listed["items"][0]["content"], Value::Null, "lists do not carry contents");
     let bad = server.put("/api/v1/templates/generic/bad", "{{bad").ok();
-    assert_eq!((&bad["warnings"][0]["field"], &bad["warnings"][0]["message"]), (&json!("content"), &json!("unclosed action")));
+    assert_eq!(
+        (&bad["warnings"][0]["field"], &bad["warnings"][0]["message"]),
+        (&json!("content"), &json!("unclosed action"))
+    );
 }
 
 #[test]
@@ -89,14 +99,19 @@ fn guards_keep_writers_from_overwriting_each_other() {
     assert_eq!(server.call_and("PUT", path, &[("if-match", "*")], body).error().1, "conflict");
     let first = server.call_and("PUT", path, &[("if-none-match", "*")], body);
     assert_eq!(first.status, 201);
-    assert_eq!(server.call_and("PUT", path, &[("if-none-match", "*")], br#"{}"#).error(), (412, "conflict".into(), String::new()));
+    assert_eq!(
+        server.call_and("PUT", path, &[("if-none-match", "*")], br#"{}"#).error(),
+        (412, "conflict".into(), String::new())
+    );
     let tag = first.header("etag").to_owned();
     assert_eq!(server.call_and("PUT", path, &[("if-match", &tag)], br#"{"name":"y"}"#).status, 200);
     assert_eq!(server.call_and("PUT", path, &[("if-match", &tag)], br#"{"name":"z"}"#).error().0, 412);
     assert_eq!(server.call_and("DELETE", path, &[("if-match", &tag)], b"").error().0, 412);
     assert_eq!(server.get(path).ok()["name"], "y");
     assert_eq!(server.call_and("DELETE", path, &[("if-match", "*")], b"").status, 200);
-    for headers in [&[("if-match", "W/\"1\"")][..], &[("if-none-match", "\"1\"")], &[("if-match", "1"), ("if-none-match", "*")]] {
+    for headers in
+        [&[("if-match", "W/\"1\"")][..], &[("if-none-match", "\"1\"")], &[("if-match", "1"), ("if-none-match", "*")]]
+    {
         assert_eq!(server.call_and("PUT", path, headers, body).error().1, "invalid_guard", "{headers:?}");
     }
 }
@@ -176,7 +191,8 @@ fn apply_says_what_it_did_and_what_looks_wrong() {
     let done = server.apply(&change).ok();
     assert_eq!((&done["created"], &done["pruned"], &done["dry_run"]), (&json!(4), &json!(0), &json!(false)));
     assert_eq!(done["effects"][1], json!({"object": "group/g", "effect": "created"}));
-    let warned: Vec<&str> = done["warnings"].as_array().unwrap().iter().map(|warning| warning["field"].as_str().unwrap()).collect();
+    let warned: Vec<&str> =
+        done["warnings"].as_array().unwrap().iter().map(|warning| warning["field"].as_str().unwrap()).collect();
     assert_eq!(warned, ["generic_id", "boot.kernel", "boot.initrd[0]", "profile"]);
     let again = server.apply(&change).ok();
     assert_eq!((&again["unchanged"], &again["created"]), (&json!(4), &json!(0)));
@@ -189,7 +205,10 @@ fn replace_removes_what_is_not_there_and_a_dry_run_only_says_so() {
     server.apply(&json!({"items": [machine("a", "52:54:00:12:34:01"), machine("b", "52:54:00:12:34:02"), {"kind": "profile", "id": "p"}]})).ok();
     let mut change = json!({"items": [machine("b", "52:54:00:12:34:03")], "replace": ["group"], "dry_run": true});
     let rehearsed = server.apply(&change).ok();
-    assert_eq!((&rehearsed["updated"], &rehearsed["pruned"], &rehearsed["index"]), (&json!(1), &json!(1), &Value::Null));
+    assert_eq!(
+        (&rehearsed["updated"], &rehearsed["pruned"], &rehearsed["index"]),
+        (&json!(1), &json!(1), &Value::Null)
+    );
     assert_eq!(rehearsed["effects"][1], json!({"object": "group/a", "effect": "deleted"}));
     assert_eq!(server.get("/api/v1/groups/b").ok()["selector"]["mac"], "52:54:00:12:34:02", "nothing was done");
     change["dry_run"] = json!(false);
@@ -197,7 +216,10 @@ fn replace_removes_what_is_not_there_and_a_dry_run_only_says_so() {
     assert_eq!(server.get("/api/v1/groups/a").status, 404);
     assert_eq!(server.get("/api/v1/groups/b").ok()["selector"]["mac"], "52:54:00:12:34:03");
     assert_eq!(server.get("/api/v1/profiles/p").status, 200, "other kinds are left alone");
-    assert_eq!(server.apply(&json!({"items": [], "replace": ["token"]})).error(), (422, "invalid".into(), "replace[0]".into()));
+    assert_eq!(
+        server.apply(&json!({"items": [], "replace": ["token"]})).error(),
+        (422, "invalid".into(), "replace[0]".into())
+    );
 }
 
 #[test]
@@ -215,7 +237,8 @@ fn groups_that_tie_are_refused_unless_asked_for() {
 #[test]
 fn pages_are_complete_while_the_list_changes() {
     let server = Server::start();
-    let many: Vec<Value> = (0..250).map(|at| machine(&format!("g{at:03}"), &format!("52:54:00:00:00:{at:02x}"))).collect();
+    let many: Vec<Value> =
+        (0..250).map(|at| machine(&format!("g{at:03}"), &format!("52:54:00:00:00:{at:02x}"))).collect();
     server.apply(&json!({"items": many})).ok();
     let mut seen = Vec::new();
     let mut cursor = String::new();
@@ -249,7 +272,10 @@ fn settings_are_replaced_as_a_whole_or_changed_in_part() {
     assert_eq!((&now["script_style"], &now["extra_kernel_args"]), (&json!("matchbox"), &json!(["a"])));
     assert_eq!(server.call("PATCH", path, br#"{"dhcp_mode":null}"#).status, 200);
     assert_eq!(server.get(path).ok()["dhcp_mode"], "proxy", "null is the default again");
-    assert_eq!(server.call("PATCH", path, br#"{"dhcp_mod":"off"}"#).error(), (422, "invalid".into(), "dhcp_mod".into()));
+    assert_eq!(
+        server.call("PATCH", path, br#"{"dhcp_mod":"off"}"#).error(),
+        (422, "invalid".into(), "dhcp_mod".into())
+    );
     assert_eq!(server.call("PATCH", path, br#"{"dhcp_mode":"server"}"#).error().2, "dhcp_mode");
     assert_eq!(server.call("PATCH", path, br#"{"loaders":{"efi-x65":"y"}}"#).error().2, "loaders.efi-x65");
     assert_eq!(server.call("PATCH", path, br#"{"loaders":{"bios":"../y"}}"#).error().2, "loaders.bios");
@@ -274,7 +300,10 @@ fn machines_are_found_by_mac_or_uuid_and_told_what_to_do() {
         address: "10.0.0.9".into(),
         at: Timestamp(at),
     };
-    server.propose(Edit::Sightings(vec![seen("52:54:00:00:00:01", uuid, "x86_64", 1_700_000_000_000), seen("52:54:00:00:00:02", "", "arm64", 5)]));
+    server.propose(Edit::Sightings(vec![
+        seen("52:54:00:00:00:01", uuid, "x86_64", 1_700_000_000_000),
+        seen("52:54:00:00:00:02", "", "arm64", 5),
+    ]));
     for id in ["52-54-00-00-00-01", "5254.0000.0001", uuid, &uuid.to_uppercase()] {
         assert_eq!(server.get(&format!("/api/v1/machines/{id}")).ok()["mac"], "52:54:00:00:00:01", "{id}");
     }
@@ -284,11 +313,22 @@ fn machines_are_found_by_mac_or_uuid_and_told_what_to_do() {
     let now = server.get(&format!("/api/v1/machines/{uuid}")).ok();
     assert_eq!(now["policy"], json!({"hold": true, "loader": "", "discovery_control": false}));
     assert_eq!(now["last_seen"], "2023-11-14T22:13:20Z");
-    for (query, count) in [("hold=true", 1), ("arch=arm64", 1), ("prefix=52:54:00", 2), ("uuid=x", 0), ("seen_within=60", 0), ("limit=1", 1)] {
+    for (query, count) in [
+        ("hold=true", 1),
+        ("arch=arm64", 1),
+        ("prefix=52:54:00", 2),
+        ("uuid=x", 0),
+        ("seen_within=60", 0),
+        ("limit=1", 1),
+    ] {
         let found = server.get(&format!("/api/v1/machines?{query}")).ok();
         assert_eq!(found["items"].as_array().unwrap().len(), count, "{query}");
     }
-    assert_eq!(server.put("/api/v1/machines/52:54:00:00:00:99/policy", r#"{"hold":true}"#).status, 201, "before it was ever seen");
+    assert_eq!(
+        server.put("/api/v1/machines/52:54:00:00:00:99/policy", r#"{"hold":true}"#).status,
+        201,
+        "before it was ever seen"
+    );
     assert_eq!(server.put("/api/v1/machines/nobody/policy", "{}").error().0, 404);
     assert_eq!(server.put(&policy, r#"{"hold":"yes"}"#).error(), (422, "invalid".into(), "hold".into()));
     assert_eq!(server.call_and("PUT", &policy, &[("if-match", "1")], b"{}").error().1, "guard_unsupported");

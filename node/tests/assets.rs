@@ -169,6 +169,7 @@ async fn many_first_readers_share_one_verification() {
     let digest = put(&open(dir.path()), &vec![9; 8_000_000]).await.digest;
     let store = open(dir.path());
     let together = Arc::new(Barrier::new(16));
+    let before = bytes_read();
     let threads: Vec<_> = (0..16)
         .map(|_| {
             let (store, together) = (store.clone(), together.clone());
@@ -178,7 +179,6 @@ async fn many_first_readers_share_one_verification() {
             })
         })
         .collect();
-    let before = bytes_read();
     for thread in threads {
         assert_eq!(thread.join().unwrap(), Ok(()));
     }
@@ -187,9 +187,9 @@ async fn many_first_readers_share_one_verification() {
 
 /// Bytes this process has read by system calls; other tests in it read little.
 fn bytes_read() -> u64 {
-    let text = fs::read_to_string("/proc/self/io").unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap();
-    line.parse().unwrap()
+    let text = fs::read_to_string("/proc/self/io").expect("the test's own set-up");
+    let line = text.lines().find_map(|line| line.strip_prefix("rchar: ")).expect("the test's own set-up");
+    line.parse().expect("the test's own set-up")
 }
 
 #[tokio::test]
@@ -279,7 +279,7 @@ struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
     fn new(megabytes: usize) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().expect("the test's own set-up");
         let size = format!("size={megabytes}m");
         let done = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "raftboot-test"]).arg(dir.path()).status();
         assert!(done.is_ok_and(|status| status.success()), "a small disk needs root: run the tests as root");

@@ -53,7 +53,7 @@ const DEVIATIONS: &[(Which, &str)] = &[
     ),
 ];
 
-const BUTANE: &str = "translating Butane comes with the matchbox issue; until then such a template is refused";
+const BUTANE: &str = "Butane is not translated yet, and such a template is refused";
 const LINE_BREAK: &str =
     "a line break in a kernel argument would be a command of its own, so the import refuses the profile";
 const CLIMB: &str = "a profile is named by its id; a name that climbs out of the folder of profiles is none";

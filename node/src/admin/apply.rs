@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use axum::body::Body;
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
@@ -86,9 +86,10 @@ pub(super) async fn apply(
 
 fn report(context: &Context, done: &Done, edits: &[Edit], doomed: Vec<RecordKey>, dry_run: bool) -> Applied {
     let count = |wanted: Effect| done.effects.iter().filter(|effect| **effect == wanted).count();
-    let put = edits.iter().zip(&done.effects).filter_map(|(edit, effect)| {
-        Some(Item { object: key_of(edit)?.to_string(), effect: effect_name(*effect) })
-    });
+    let put = edits
+        .iter()
+        .zip(&done.effects)
+        .filter_map(|(edit, effect)| Some(Item { object: key_of(edit)?.to_string(), effect: effect_name(*effect) }));
     let pruned = doomed.iter().map(|key| Item { object: key.to_string(), effect: "deleted" });
     Applied {
         index: (!dry_run).then_some(done.index),

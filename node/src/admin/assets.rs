@@ -9,7 +9,7 @@ use raft::state::{Asset, check_edit};
 use raft::types::Digest;
 use serde::Deserialize;
 
-use super::body::{Asked, Names};
+use super::body::{Asked, Names, blocking};
 use super::document::parse_digest;
 use super::error::{Answer, ApiError, refused};
 use super::list::{Page, page};
@@ -32,6 +32,11 @@ pub(super) struct Filter {
 
 pub(super) async fn list(State(context): State<Context>, Asked(filter): Asked<Filter>) -> Answer<Response> {
     let digest = filter.digest.as_deref().map(parse_digest).transpose()?;
+    // Each item is looked up on the disk.
+    blocking(move || page_of(&context, filter, digest)).await
+}
+
+fn page_of(context: &Context, filter: Filter, digest: Option<Digest>) -> Answer<Response> {
     let state = context.cluster.read();
     let found = state
         .assets_from(&filter.prefix)

@@ -58,7 +58,8 @@ pub(super) async fn require(
 
 fn admit(context: &Context, headers: &HeaderMap, needed: Role, now: Timestamp) -> Answer<Caller> {
     let header = headers.get(AUTHORIZATION).ok_or_else(|| {
-        let hint = "send `Authorization: Bearer rbt_…`; the first token is in the file admin.token of the data directory";
+        let hint =
+            "send `Authorization: Bearer rbt_…`; the first token is in the file admin.token of the data directory";
         ApiError::unauthenticated("unauthenticated", "the request carries no token", hint)
     })?;
     let text = header.to_str().unwrap_or_default();

@@ -66,15 +66,13 @@ pub(super) async fn send(context: &Context, digest: Digest, media_type: &str) ->
     let store = context.store.clone();
     let (file, size) = blocking(move || {
         let file: File = store.open_blob(&digest)?;
-        let size = file.metadata().map_err(|error| ApiError::internal(format!("a blob cannot be read: {error}")))?.len();
+        let size =
+            file.metadata().map_err(|error| ApiError::internal(format!("a blob cannot be read: {error}")))?.len();
         Ok((file, size))
     })
     .await?;
     let pieces = ReaderStream::with_capacity(tokio::fs::File::from_std(file), PIECE_BYTES);
-    let headers = [
-        (CONTENT_TYPE, media_type.to_owned()),
-        (CONTENT_LENGTH, size.to_string()),
-        (ETAG, format!("\"{digest}\"")),
-    ];
+    let headers =
+        [(CONTENT_TYPE, media_type.to_owned()), (CONTENT_LENGTH, size.to_string()), (ETAG, format!("\"{digest}\""))];
     Ok((headers, Body::from_stream(pieces)).into_response())
 }

@@ -27,13 +27,19 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 pub(super) async fn whole(headers: &HeaderMap, body: Body, max: usize) -> Answer<Vec<u8>> {
     let too_large = || {
         let message = format!("the body is larger than {max} bytes");
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message, "send less at once; large files belong into assets")
+        ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            message,
+            "send less at once; large files belong into assets",
+        )
     };
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|announced| announced > max) {
         return Err(too_large());
     }
-    let cut = |why: String| ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_interrupted", why, "send the request again");
+    let cut =
+        |why: String| ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_interrupted", why, "send the request again");
     let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(OBJECT_BYTES_MAX));
     let mut pieces = body.into_data_stream();
     loop {
@@ -84,7 +90,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
                 );
                 let field = field.unwrap_or_default().to_owned();
                 let hint = "see the reference for what can be asked here";
-                Err(ApiError::bad_request("invalid_query", format!("the query cannot be read: {reason}"), hint).at(field))
+                Err(ApiError::bad_request("invalid_query", format!("the query cannot be read: {reason}"), hint)
+                    .at(field))
             }
         }
     }

@@ -73,7 +73,8 @@ pub async fn first_token(cluster: &Cluster, data_dir: &Path) -> Result<(), Boots
             let token = Secret::generate().map_err(BootstrapError::Random)?;
             let text = format!("{}\n", token.reveal());
             // The file first: a token nobody knows would lock everybody out.
-            write_whole(&file, text.as_bytes(), 0o600).map_err(|error| unusable(&file, format!("it cannot be written: {error}")))?;
+            write_whole(&file, text.as_bytes(), 0o600)
+                .map_err(|error| unusable(&file, format!("it cannot be written: {error}")))?;
             token
         }
     };
@@ -120,7 +121,9 @@ async fn commit(cluster: &Cluster, token: &Secret) -> Result<(), BootstrapError>
                 let reasons: Vec<String> = refusals.into_iter().map(|refusal| refusal.message).collect();
                 return Err(BootstrapError::Refused(reasons.join("; ")));
             }
-            Err(ProposeError::Unavailable | ProposeError::Unknown(_)) if Instant::now() < deadline => sleep(RETRY_EVERY).await,
+            Err(ProposeError::Unavailable | ProposeError::Unknown(_)) if Instant::now() < deadline => {
+                sleep(RETRY_EVERY).await
+            }
             Err(error) => return Err(BootstrapError::Propose(error)),
         }
     }

@@ -30,7 +30,12 @@ pub(super) struct Expected<'a> {
 ///
 /// # Errors
 /// What is wrong with it, and where.
-pub(super) fn read(context: &Context, state: &State, mut object: Members, expected: Option<Expected<'_>>) -> Answer<GuardedEdit> {
+pub(super) fn read(
+    context: &Context,
+    state: &State,
+    mut object: Members,
+    expected: Option<Expected<'_>>,
+) -> Answer<GuardedEdit> {
     let said: Option<String> = object.take("kind")?;
     let kind = match (said.as_deref(), expected) {
         (Some(said), Some(expected)) if said != expected.kind => {
@@ -65,7 +70,12 @@ pub(super) fn read(context: &Context, state: &State, mut object: Members, expect
         }
         other => {
             let hint = format!("write one of {}", KINDS.join(", "));
-            return Err(ApiError::unprocessable("invalid", format!("`{}` is no kind of object", other.escape_debug()), hint).at("kind"));
+            return Err(ApiError::unprocessable(
+                "invalid",
+                format!("`{}` is no kind of object", other.escape_debug()),
+                hint,
+            )
+            .at("kind"));
         }
     })
 }
@@ -75,7 +85,9 @@ fn named(id: &mut String, expected: Option<&str>) -> Answer<()> {
     let Some(expected) = expected else { return Ok(()) };
     if !id.is_empty() && id != expected {
         let message = format!("the body says `{id}`, the path `{expected}`");
-        return Err(ApiError::unprocessable("invalid", message, "leave the id out of the body, or make both the same").at("id"));
+        return Err(
+            ApiError::unprocessable("invalid", message, "leave the id out of the body, or make both the same").at("id")
+        );
     }
     expected.clone_into(id);
     Ok(())
@@ -135,7 +147,8 @@ struct AssetJson {
 fn asset(context: &Context, object: Members) -> Answer<Asset> {
     let AssetJson { name, digest, media_type, origin, .. } = object.finish()?;
     let digest = parse_digest(&digest)?;
-    let size = context.store.hold(&digest).map_err(|error| ApiError::internal(format!("the blob store failed: {error}")))?;
+    let size =
+        context.store.hold(&digest).map_err(|error| ApiError::internal(format!("the blob store failed: {error}")))?;
     let size = size.ok_or_else(|| {
         let hint = format!("upload the bytes first: PUT /api/v1/blobs/{digest}");
         ApiError::unprocessable("blob_missing", format!("no bytes with sha256 {digest} are stored"), hint).at("digest")
@@ -149,7 +162,12 @@ fn asset(context: &Context, object: Members) -> Answer<Asset> {
 /// `invalid` at `digest`.
 pub(super) fn parse_digest(text: &str) -> Answer<Digest> {
     Digest::from_str(text).map_err(|error| {
-        ApiError::unprocessable("invalid", format!("`{}` is {error}", text.escape_debug()), "`sha256sum FILE` prints it").at("digest")
+        ApiError::unprocessable(
+            "invalid",
+            format!("`{}` is {error}", text.escape_debug()),
+            "`sha256sum FILE` prints it",
+        )
+        .at("digest")
     })
 }
 

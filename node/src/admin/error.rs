@@ -7,8 +7,8 @@ use std::fmt::Display;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use raft::ProposeError;
 use raft::command::{Refusal, RefusalCode};
 use serde::Serialize;
@@ -231,11 +231,15 @@ impl From<ReceiveError> for ApiError {
                 let hint = "try again when one of them has ended";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "uploads_busy", message, hint).retry_after(5)
             }
-            ReceiveError::TooLarge => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message, "serve a file of that size from elsewhere")
-            }
+            ReceiveError::TooLarge => Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                message,
+                "serve a file of that size from elsewhere",
+            ),
             ReceiveError::NoSpace { .. } | ReceiveError::DiskFull => {
-                let hint = "nothing was kept: remove assets that are not needed, or give the data directory a larger disk";
+                let hint =
+                    "nothing was kept: remove assets that are not needed, or give the data directory a larger disk";
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", message, hint)
             }
             ReceiveError::Mismatch { .. } => {

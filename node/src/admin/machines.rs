@@ -38,7 +38,9 @@ pub(super) struct Filter {
 impl Filter {
     fn takes(&self, machine: &Machine, now: u64) -> bool {
         let prefix = self.prefix.to_ascii_lowercase();
-        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(found));
+        let is = |wanted: &Option<String>, found: &str| {
+            wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(found))
+        };
         let recent = |seconds: u64| now.saturating_sub(machine.last_seen.0) <= seconds.saturating_mul(1000);
         (prefix.is_empty() || machine.macs.iter().any(|mac| mac.to_string().starts_with(&prefix)))
             && is(&self.uuid, &machine.uuid)
@@ -124,11 +126,7 @@ pub(super) async fn patch(
     write.without_guard()?.one(&context, Edit::SetMachinePolicy(mac, policy), Digest::of(&bytes)).await
 }
 
-pub(super) async fn delete(
-    State(context): State<Context>,
-    Names(id): Names<String>,
-    write: Write,
-) -> Answer<Response> {
+pub(super) async fn delete(State(context): State<Context>, Names(id): Names<String>, write: Write) -> Answer<Response> {
     let mac = mac_of(&context, &id)?;
     write.without_guard()?.one(&context, Edit::DeleteMachine(mac), Digest::of(b"")).await
 }

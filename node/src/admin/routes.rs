@@ -57,7 +57,12 @@ pub fn router(context: Context) -> Router {
         })
         .method_not_allowed_fallback(async || {
             let hint = "the Allow header names the methods this path takes";
-            ApiError::new(http::StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take that method", hint)
+            ApiError::new(
+                http::StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this path does not take that method",
+                hint,
+            )
         })
         .layer(from_fn(request_id::stamp))
         .with_state(context)

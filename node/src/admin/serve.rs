@@ -42,6 +42,10 @@ const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: u32 = 32 * 1024;
 /// Requests under way at once on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 64;
+/// How much one request may send ahead of being read over HTTP/2, in bytes.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// How much all requests of one HTTP/2 connection may send ahead, in bytes.
+const CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// How long requests under way may take to end when the node stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait when the system cannot give us a socket.
@@ -81,8 +85,12 @@ pub fn bind(address: SocketAddr) -> Result<Listener, BindError> {
     });
     listener.map_err(|error| {
         let hint = match error.kind() {
-            io::ErrorKind::AddrInUse => "another process has that port (`ss -ltnp` shows which): stop it, or set `listen.admin`",
-            io::ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE: set `listen.admin` to a higher one",
+            io::ErrorKind::AddrInUse => {
+                "another process has that port (`ss -ltnp` shows which): stop it, or set `listen.admin`"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need CAP_NET_BIND_SERVICE: set `listen.admin` to a higher one"
+            }
             io::ErrorKind::AddrNotAvailable => "this host has no such address: set `listen.admin`",
             _ => "set `listen.admin`",
         };
@@ -174,7 +182,13 @@ async fn handshake(
 async fn connection(stream: Secured, peer: SocketAddr, router: Router, stop: CancellationToken) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_headers(HEADERS_MAX);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX).max_header_list_size(HEADER_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
         router.clone().call(request)

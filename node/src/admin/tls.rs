@@ -80,7 +80,9 @@ fn generated(dir: &Path, names: &[String], now: SystemTime) -> Result<Arc<Server
     if !key.exists() || check(&ca_file, &chain, &names, now).is_err() {
         issue(&ca_key, &names, now, &chain, &key)?;
         check(&ca_file, &chain, &names, now).map_err(|what| {
-            fail(&ca_file, GENERATED_HINT)(&format!("a certificate made with {CA_KEY_FILE} is not valid under it: {what}"))
+            fail(&ca_file, GENERATED_HINT)(&format!(
+                "a certificate made with {CA_KEY_FILE} is not valid under it: {what}"
+            ))
         })?;
         info!(names = names.join(", "), "made a new certificate for the admin API");
     }
@@ -114,7 +116,9 @@ fn config(chain: &Path, key: &Path, hint: &'static str) -> Result<Arc<ServerConf
         .with_no_client_auth()
         .with_single_cert(certificates, private)
         .map_err(|error| fail(key, hint)(&format!("it does not fit {}: {error}", chain.display())))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Ours first: uploads are several times faster over HTTP/1.1, and curl 7.88 (Debian 12) does not show an answer that
+    // comes before it has sent everything over HTTP/2.
+    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"h2".to_vec()];
     Ok(Arc::new(config))
 }
 
@@ -223,9 +227,8 @@ fn issue(ca_key: &KeyPair, names: &[String], now: SystemTime, file: &Path, key_f
 
 /// Writes a file so that it is there whole or not at all, power loss included.
 fn store(file: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
-    write_whole(file, text.as_bytes(), mode).map_err(|error| {
-        fail(file, "the data directory must be writable")(&format!("it cannot be written: {error}"))
-    })
+    write_whole(file, text.as_bytes(), mode)
+        .map_err(|error| fail(file, "the data directory must be writable")(&format!("it cannot be written: {error}")))
 }
 
 /// Writes a file so that it is there whole or not at all, power loss included. `mode` is set before a byte is in it.

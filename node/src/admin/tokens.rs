@@ -77,9 +77,12 @@ pub(super) async fn create(
     }
     if wanted.expires_in_seconds == Some(0) {
         let hint = "leave it out for a token that does not expire";
-        return Err(ApiError::unprocessable("invalid", "the token would be born expired", hint).at("expires_in_seconds"));
+        return Err(
+            ApiError::unprocessable("invalid", "the token would be born expired", hint).at("expires_in_seconds")
+        );
     }
-    let secret = Secret::generate().map_err(|error| ApiError::internal(format!("no randomness for a token: {error}")))?;
+    let secret =
+        Secret::generate().map_err(|error| ApiError::internal(format!("no randomness for a token: {error}")))?;
     let lifetime = |seconds: u64| Timestamp(clock::now().0.saturating_add(seconds.saturating_mul(1000)));
     let token = Token {
         id: secret.id().to_owned(),
@@ -102,11 +105,7 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, view::answer(&created)).into_response())
 }
 
-pub(super) async fn delete(
-    State(context): State<Context>,
-    Names(id): Names<String>,
-    write: Write,
-) -> Answer<Response> {
+pub(super) async fn delete(State(context): State<Context>, Names(id): Names<String>, write: Write) -> Answer<Response> {
     if is_last_admin(&context.cluster.read(), &id) {
         let message = "this is the last token with the role admin";
         let hint = "create another one first: `raftboot token create --role admin NAME`";

@@ -3,7 +3,8 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, ETAG};
 use raft::state::{
-    Asset, DhcpMode, Group, Machine, MachinePolicy, Profile, Role, ScriptStyle, Settings, Stored, Template, TemplateKind, Token,
+    Asset, DhcpMode, Group, Machine, MachinePolicy, Profile, Role, ScriptStyle, Settings, Stored, Template,
+    TemplateKind, Token,
 };
 use raft::types::{Digest, LogIndex, Mac};
 use serde::{Deserialize, Serialize};
@@ -82,8 +83,13 @@ pub(super) struct TemplateView {
 pub(super) fn template(stored: &Stored<Template>, with_content: bool) -> View<TemplateView> {
     let Template { kind, name, content } = &stored.value;
     let text = std::str::from_utf8(content).ok().filter(|_| with_content).map(str::to_owned);
-    let value =
-        TemplateView { r#type: *kind, name: name.clone(), size: content.len(), sha256: Digest::of(content), content: text };
+    let value = TemplateView {
+        r#type: *kind,
+        name: name.clone(),
+        size: content.len(),
+        sha256: Digest::of(content),
+        content: text,
+    };
     View::new("template", stored, value)
 }
 

@@ -69,7 +69,8 @@ fn wanted(headers: &HeaderMap) -> Answer<Wanted> {
         }
         (_, Some(_)) => {
             let hint = "send `If-None-Match: *` to create only, or `If-Match` with a revision, not both";
-            Err(ApiError::bad_request("invalid_guard", "If-None-Match guards writes only as `*`", hint).at("If-None-Match"))
+            Err(ApiError::bad_request("invalid_guard", "If-None-Match guards writes only as `*`", hint)
+                .at("If-None-Match"))
         }
     }
 }

@@ -39,7 +39,12 @@ impl Store {
     ///
     /// # Errors
     /// When the disk fails; what was removed until then stays removed.
-    pub fn collect(&self, referenced: &dyn Fn(&Digest) -> bool, now: SystemTime, grace: Duration) -> io::Result<Collected> {
+    pub fn collect(
+        &self,
+        referenced: &dyn Fn(&Digest) -> bool,
+        now: SystemTime,
+        grace: Duration,
+    ) -> io::Result<Collected> {
         let mut done = Collected::default();
         let mut unnamed = self.unnamed.lock().unwrap_or_else(PoisonError::into_inner);
         let mut seen = HashSet::new();

@@ -64,7 +64,11 @@ impl Store {
             ahead: AtomicUsize::new(0),
         };
         for folder in [store.blobs(), store.tmp(), store.quarantine()] {
-            DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(fail("its folders cannot be made"))?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&folder)
+                .map_err(fail("its folders cannot be made"))?;
         }
         let swept = store.sweep().map_err(fail("leftovers of uploads cannot be removed"))?;
         if swept > 0 {
@@ -198,7 +202,9 @@ impl Store {
                 %digest, quarantine = %to.display(),
                 "a blob's bytes are not what its digest says: it was put in quarantine; check the disk and upload it again"
             ),
-            Err(error) => error!(%digest, file = %path.display(), %error, "a damaged blob cannot be moved to quarantine"),
+            Err(error) => {
+                error!(%digest, file = %path.display(), %error, "a damaged blob cannot be moved to quarantine")
+            }
         }
     }
 

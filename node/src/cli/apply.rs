@@ -93,7 +93,13 @@ pub(super) struct How<'a> {
     pub(super) allow_ties: bool,
 }
 
-fn send(client: &Client, format: Format, read: &[Document], how: How<'_>, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+fn send(
+    client: &Client,
+    format: Format,
+    read: &[Document],
+    how: How<'_>,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), Failure> {
     let items: Vec<String> = read.iter().map(|document| document.value.to_string()).collect();
     let places: Vec<&str> = read.iter().map(|document| document.place.as_str()).collect();
     send_items(client, format, &items, &places, how, terminal)
@@ -135,7 +141,8 @@ fn summary(value: &Value, dry_run: bool) -> String {
     }
     let [created, updated, unchanged, pruned] = ["created", "updated", "unchanged", "pruned"].map(|name| &value[name]);
     lines.push_str(&format!("{created} created, {updated} updated, {unchanged} unchanged, {pruned} deleted"));
-    let end = if dry_run { " (dry run: nothing was changed)\n".into() } else { format!(" (log index {})\n", value["index"]) };
+    let end =
+        if dry_run { " (dry run: nothing was changed)\n".into() } else { format!(" (log index {})\n", value["index"]) };
     lines + &end
 }
 

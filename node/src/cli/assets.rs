@@ -99,9 +99,9 @@ pub(super) fn store(client: &Client, name: &str, file: &Path, wanted: Option<Dig
 
 fn get(client: &Client, name: &str, file: Option<&Path>, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let asset = parse(&client.get(&format!("/assets/{name}"), &[])?)?;
-    let digest: Digest = text(&asset["digest"])
-        .parse()
-        .map_err(|error| Failure::new(format!("the server's digest of {name} is {error}"), "is the server of another version?"))?;
+    let digest: Digest = text(&asset["digest"]).parse().map_err(|error| {
+        Failure::new(format!("the server's digest of {name} is {error}"), "is the server of another version?")
+    })?;
     let path = format!("/blobs/{digest}");
     if file == Some(Path::new("-")) {
         client.download(&path, digest, terminal.out, &|_| ())?;

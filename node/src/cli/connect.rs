@@ -1,6 +1,7 @@
 //! Which server, which token, which CA: from the command line, the environment, or this host's own node.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -9,10 +10,8 @@ use serde_json::Value;
 use super::failure::Failure;
 use super::output::{Format, parse};
 use crate::client::Client;
-use crate::config::DATA_DIR;
+use crate::config::Config;
 
-/// The node on this host.
-const SERVER: &str = "https://127.0.0.1:8443";
 /// In the data directory of a node.
 const TOKEN_FILE: &str = "admin.token";
 const CA_FILE: &str = "ca.crt";
@@ -25,7 +24,7 @@ const PAGE_ITEMS: &str = "1000";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connection and output")]
 pub struct Connection {
-    /// The admin API of a node [default: https://127.0.0.1:8443]
+    /// The admin API of a node [default: that of the node on this host, https://127.0.0.1:8443]
     #[arg(long, global = true, env = "RAFTBOOT_SERVER", value_name = "URL")]
     pub server: Option<String>,
     /// File that holds the token; RAFTBOOT_TOKEN may hold the token itself [default: admin.token of the data directory]
@@ -34,9 +33,9 @@ pub struct Connection {
     /// Certificates to trust, PEM [default: ca.crt of the data directory]
     #[arg(long, global = true, env = "RAFTBOOT_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
-    /// Data directory of the node on this host
-    #[arg(long, global = true, value_name = "DIR", default_value = DATA_DIR)]
-    pub data_dir: PathBuf,
+    /// Data directory of the node on this host [default: that of its configuration]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
     /// How to print results
     #[arg(short = 'o', long = "output", global = true, value_name = "FORMAT", value_enum, default_value_t)]
     pub format: Format,
@@ -48,23 +47,43 @@ impl Connection {
     /// # Errors
     /// When the token or the CA cannot be read (exit code 64).
     pub fn open(&self) -> Result<Client, Failure> {
+        let own = own_node();
+        let data_dir = self.data_dir.as_deref().unwrap_or(&own.data_dir);
         let token = match std::env::var(TOKEN_VARIABLE) {
             Ok(token) if self.token_file.is_none() => token,
-            _ => read(self.token_file.as_deref(), &self.data_dir, TOKEN_FILE, "token", "--token-file")?,
+            _ => read(self.token_file.as_deref(), data_dir, TOKEN_FILE, "token", "--token-file")?,
         };
-        let ca = read(self.ca_file.as_deref(), &self.data_dir, CA_FILE, "CA certificate", "--ca-file")?;
+        let ca = read(self.ca_file.as_deref(), data_dir, CA_FILE, "CA certificate", "--ca-file")?;
         if token.trim().is_empty() || token.trim().contains(char::is_whitespace) {
             let hint = "the token is one line, rbt_…, as `raftboot token create` printed it";
             return Err(Failure::configuration("what should be the token is none", hint));
         }
-        Ok(Client::new(self.server.as_deref().unwrap_or(SERVER), &token, ca.as_bytes())?)
+        Ok(Client::new(self.server.as_ref().unwrap_or(&own_url(&own)), &token, ca.as_bytes())?)
     }
+}
+
+/// What the node on this host is configured to be; the defaults if there is no file, or none that this user may read.
+fn own_node() -> Config {
+    Config::load(None).unwrap_or_default()
+}
+
+/// Where that node's admin API is to be found from here.
+fn own_url(own: &Config) -> String {
+    let mut address = own.admin;
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    format!("https://{address}")
 }
 
 fn read(named: Option<&Path>, dir: &Path, name: &str, what: &str, flag: &str) -> Result<String, Failure> {
     let file = named.map_or_else(|| dir.join(name), Path::to_owned);
     fs::read_to_string(&file).map_err(|error| {
-        let hint = format!("name the file with {flag}, or the node's data directory with --data-dir; `serve` writes both there");
+        let hint = format!(
+            "name the file with {flag}, or the node's data directory with --data-dir; `serve` writes both there"
+        );
         Failure::configuration(format!("{}: the {what} cannot be read: {error}", file.display()), hint)
     })
 }
@@ -89,6 +108,23 @@ pub(super) fn list(client: &Client, path: &str, filters: &[(&str, Option<&str>)]
         match page["next_cursor"].as_str() {
             Some(next) if next != cursor => next.clone_into(&mut cursor),
             _ => return Ok(items),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_node_on_this_host_is_found_where_it_listens() {
+        for (listen, url) in [
+            ("0.0.0.0:8443", "https://127.0.0.1:8443"),
+            ("[::]:9443", "https://[::1]:9443"),
+            ("10.0.20.7:8443", "https://10.0.20.7:8443"),
+        ] {
+            let own = Config { admin: listen.parse().unwrap(), ..Config::default() };
+            assert_eq!(own_url(&own), url);
         }
     }
 }

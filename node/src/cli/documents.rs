@@ -104,7 +104,8 @@ fn walk(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Failur
         }
         if path.is_dir() {
             walk(&path, depth + 1, files)?;
-        } else if path.extension().and_then(|extension| extension.to_str()).is_some_and(|end| EXTENSIONS.contains(&end)) {
+        } else if path.extension().and_then(|extension| extension.to_str()).is_some_and(|end| EXTENSIONS.contains(&end))
+        {
             files.push(path);
         }
     }
@@ -114,7 +115,8 @@ fn walk(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Failur
 /// The documents of one file. JSON is read as JSON: it keeps numbers that YAML would round, and its errors are clearer.
 fn parse(text: &str, file: &Path) -> Result<Vec<Document>, Failure> {
     let name = name_of(file);
-    let is_json = file.extension().is_some_and(|extension| extension == "json") || text.trim_start().starts_with(['{', '[']);
+    let is_json =
+        file.extension().is_some_and(|extension| extension == "json") || text.trim_start().starts_with(['{', '[']);
     let values: Vec<(u64, Value)> = if is_json && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
         vec![(1, serde_json::from_str(text).map_err(|error| Failure::new(format!("{name}: {error}"), ""))?)]
     } else if file.extension().is_some_and(|extension| extension == "json") {
@@ -128,7 +130,10 @@ fn parse(text: &str, file: &Path) -> Result<Vec<Document>, Failure> {
         let place = format!("{name}:{line}");
         match value {
             Value::Array(items) => documents.extend(
-                items.into_iter().enumerate().map(|(at, value)| Document { place: format!("{place} (item {})", at + 1), value }),
+                items
+                    .into_iter()
+                    .enumerate()
+                    .map(|(at, value)| Document { place: format!("{place} (item {})", at + 1), value }),
             ),
             value => documents.push(Document { place, value }),
         }
@@ -148,20 +153,21 @@ fn yaml(text: &str, name: &str) -> Result<Vec<(u64, Value)>, Failure> {
         strict_booleans: true,
         with_snippet: false,
         budget: serde_saphyr::budget! {
+            max_documents: NODES_MAX,
             max_nodes: NODES_MAX,
             max_events: 2 * NODES_MAX,
         },
     };
     let documents: Result<Vec<Spanned<Value>>, _> = serde_saphyr::from_multiple_with_options(text, options);
-    documents.map(|documents| documents.into_iter().map(|document| (document.referenced.line(), document.value)).collect()).map_err(
-        |error| {
+    documents
+        .map(|documents| documents.into_iter().map(|document| (document.referenced.line(), document.value)).collect())
+        .map_err(|error| {
             let whole = error.without_snippet().to_string();
             let message = whole.split(" at line ").next().unwrap_or(&whole);
             let place = error.location().map(|at| format!("{name}:{}:{}", at.line(), at.column()));
             let place = place.unwrap_or_else(|| name.to_owned());
             Failure::new(format!("{place}: {message}"), "nothing was changed")
-        },
-    )
+        })
 }
 
 /// Puts the file that `content_file` names in its place; relative to the document it stands in.
@@ -169,7 +175,10 @@ fn include(document: &mut Document, file: &Path) -> Result<(), Failure> {
     let Value::Object(members) = &mut document.value else { return Ok(()) };
     let Some(named) = members.remove("content_file") else { return Ok(()) };
     let Value::String(named) = named else {
-        return Err(Failure::new(format!("{}: content_file: not a file name", document.place), "write the name in quotes"));
+        return Err(Failure::new(
+            format!("{}: content_file: not a file name", document.place),
+            "write the name in quotes",
+        ));
     };
     if members.contains_key("content") {
         let message = format!("{}: both `content` and `content_file` are there", document.place);

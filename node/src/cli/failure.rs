@@ -61,7 +61,8 @@ impl Failure {
 
     pub(super) fn print(&self, terminal: &mut Terminal<'_>) {
         for Problem { message, field, hint, object, .. } in &self.problems {
-            let place: Vec<&str> = [object, field].into_iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+            let place: Vec<&str> =
+                [object, field].into_iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
             let colon = if place.is_empty() { "" } else { ": " };
             terminal.complain(&format!("raftboot: {}{colon}{message}", place.join(": ")));
             if !hint.is_empty() {

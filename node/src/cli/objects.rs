@@ -138,7 +138,11 @@ pub enum TemplateAction {
     },
 }
 
-pub(super) fn profile(connection: &Connection, action: ProfileAction, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+pub(super) fn profile(
+    connection: &Connection,
+    action: ProfileAction,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), Failure> {
     let client = connection.open()?;
     match action {
         ProfileAction::List { prefix } => {
@@ -148,7 +152,9 @@ pub(super) fn profile(connection: &Connection, action: ProfileAction, terminal: 
         }
         ProfileAction::Get { id } => get(&client, connection.format, &format!("/profiles/{id}"), terminal),
         ProfileAction::Put { file } => apply::put(&client, connection.format, "profile", &file, false, terminal),
-        ProfileAction::Delete { id } => delete(&client, connection.format, "profile", &format!("/profiles/{id}"), &id, terminal),
+        ProfileAction::Delete { id } => {
+            delete(&client, connection.format, "profile", &format!("/profiles/{id}"), &id, terminal)
+        }
     }
 }
 
@@ -159,16 +165,25 @@ pub(super) fn group(connection: &Connection, action: GroupAction, terminal: &mut
             let filters = [("prefix", prefix), ("profile", profile), ("selector", selector)];
             let filters: Vec<_> = filters.iter().map(|(name, value)| (*name, value.as_deref())).collect();
             let items = list(&client, "/groups", &filters)?;
-            let row = |item: &Value| vec![text(&item["id"]), text(&item["profile"]), text(&item["selector"]), changed(item)];
+            let row =
+                |item: &Value| vec![text(&item["id"]), text(&item["profile"]), text(&item["selector"]), changed(item)];
             show_list(connection.format, &["ID", "PROFILE", "SELECTOR", "CHANGED"], items, row, terminal)
         }
         GroupAction::Get { id } => get(&client, connection.format, &format!("/groups/{id}"), terminal),
-        GroupAction::Put { file, allow_ties } => apply::put(&client, connection.format, "group", &file, allow_ties, terminal),
-        GroupAction::Delete { id } => delete(&client, connection.format, "group", &format!("/groups/{id}"), &id, terminal),
+        GroupAction::Put { file, allow_ties } => {
+            apply::put(&client, connection.format, "group", &file, allow_ties, terminal)
+        }
+        GroupAction::Delete { id } => {
+            delete(&client, connection.format, "group", &format!("/groups/{id}"), &id, terminal)
+        }
     }
 }
 
-pub(super) fn template(connection: &Connection, action: TemplateAction, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+pub(super) fn template(
+    connection: &Connection,
+    action: TemplateAction,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), Failure> {
     let client = connection.open()?;
     let path = |kind: TemplateType, name: &str| format!("/templates/{}/{name}", kind.name());
     match action {

@@ -106,7 +106,8 @@ pub(super) fn parse(answer: &str) -> Result<Value, Failure> {
 /// # Errors
 /// Never for JSON values, as far as is known.
 pub(super) fn yaml(value: &Value) -> Result<String, Failure> {
-    serde_saphyr::to_string(value).map_err(|error| Failure::new(format!("this cannot be written as YAML: {error}"), "use -o json"))
+    serde_saphyr::to_string(value)
+        .map_err(|error| Failure::new(format!("this cannot be written as YAML: {error}"), "use -o json"))
 }
 
 /// A value as people read it.
@@ -139,7 +140,9 @@ pub(super) fn bytes(count: u64) -> String {
 #[must_use]
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let clean = |cell: &str| -> String {
-        cell.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+        cell.chars()
+            .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+            .collect()
     };
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
     let rows: Vec<Vec<String>> =
@@ -171,7 +174,9 @@ mod tests {
 
     #[test]
     fn sizes_are_short() {
-        for (count, want) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (2 << 30, "2.0 GiB"), (u64::MAX, "16777215.9 TiB")] {
+        for (count, want) in
+            [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (2 << 30, "2.0 GiB"), (u64::MAX, "16777215.9 TiB")]
+        {
             assert_eq!(bytes(count), want);
         }
     }

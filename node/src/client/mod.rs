@@ -204,7 +204,8 @@ impl Client {
         body: SendBody<'_>,
         headers: &[(&str, &str)],
     ) -> Result<Response<Body>, ClientError> {
-        let mut request = Request::builder().method(method).uri(self.uri(path, query)).header("authorization", &self.bearer);
+        let mut request =
+            Request::builder().method(method).uri(self.uri(path, query)).header("authorization", &self.bearer);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

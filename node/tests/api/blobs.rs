@@ -13,7 +13,8 @@ fn an_asset_is_uploaded_described_fetched_and_removed() {
     let server = Server::start();
     let bytes: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
     let digest = Digest::of(&bytes).to_string();
-    let put = server.call_and("PUT", "/api/v1/assets/talos/vmlinuz?origin=here", &[("x-content-sha256", &digest)], &bytes);
+    let put =
+        server.call_and("PUT", "/api/v1/assets/talos/vmlinuz?origin=here", &[("x-content-sha256", &digest)], &bytes);
     assert_eq!(put.status, 201);
     assert_eq!(put.ok()["effect"], "created");
     let about = server.get("/api/v1/assets/talos/vmlinuz").ok();
@@ -87,7 +88,8 @@ fn a_damaged_blob_is_not_served() {
 #[test]
 fn an_upload_larger_than_the_disk_is_refused_and_the_node_lives_on() {
     let disk = tempfile::tempdir().unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "raftboot-test"]).arg(disk.path()).status();
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "raftboot-test"]).arg(disk.path()).status();
     assert!(mounted.is_ok_and(|status| status.success()), "a small disk needs root: run the tests as root");
     {
         let server = Server::start_in(tempfile::tempdir().unwrap(), disk.path());

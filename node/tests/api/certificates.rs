@@ -9,7 +9,7 @@ use raftboot::admin::{self, tls};
 use crate::server::Server;
 
 fn text(dir: &Path, name: &str) -> String {
-    fs::read_to_string(dir.join(name)).unwrap()
+    fs::read_to_string(dir.join(name)).expect("the test's own set-up")
 }
 
 #[test]
@@ -35,7 +35,8 @@ fn certificates_that_cannot_be_used_are_said_by_file() {
     let dir = tempfile::tempdir().unwrap();
     tls::server_config(dir.path(), None, &[]).unwrap();
     let (chain, ca_key) = (dir.path().join("server.crt"), dir.path().join("ca.key"));
-    let error = |chain: &Path, key: &Path| tls::server_config(dir.path(), Some((chain, key)), &[]).unwrap_err().to_string();
+    let error =
+        |chain: &Path, key: &Path| tls::server_config(dir.path(), Some((chain, key)), &[]).unwrap_err().to_string();
     assert!(error(&chain, &ca_key).contains("ca.key: it does not fit"), "{}", error(&chain, &ca_key));
     assert!(error(&dir.path().join("none"), &ca_key).contains("none: no certificate can be read"));
     assert!(error(&ca_key, &ca_key).contains("ca.key: there is no certificate in it"));
@@ -60,12 +61,17 @@ fn a_port_in_use_is_said_with_what_to_do() {
     let server = Server::start();
     let port: u16 = server.url.rsplit(':').next().unwrap().parse().unwrap();
     let error = admin::bind(([127, 0, 0, 1], port).into()).unwrap_err().to_string();
-    assert!(error.contains(&format!("127.0.0.1:{port}")) && error.contains("ss -ltnp") && error.contains("listen.admin"), "{error}");
+    assert!(
+        error.contains(&format!("127.0.0.1:{port}")) && error.contains("ss -ltnp") && error.contains("listen.admin"),
+        "{error}"
+    );
 }
 
 fn first_token(server: &Server) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(admin::bootstrap::first_token(&server.cluster, server.dir.path())).map_err(|error| error.to_string())
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("the test's own set-up");
+    runtime
+        .block_on(admin::bootstrap::first_token(&server.cluster, server.dir.path()))
+        .map_err(|error| error.to_string())
 }
 
 #[test]

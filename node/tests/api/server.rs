@@ -43,7 +43,7 @@ impl Reply {
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers.get(name).map_or("", |value| value.to_str().expect("the test's own set-up"))
     }
 
     /// The answer to a request that was done.
@@ -63,28 +63,35 @@ impl Reply {
         }
         assert_eq!(self.header("content-type"), "application/json");
         assert_eq!(self.header("x-request-id"), value["request_id"]);
-        let text = |name: &str| value[name].as_str().unwrap().to_owned();
+        let text = |name: &str| value[name].as_str().expect("the test's own set-up").to_owned();
         (self.status, text("code"), text("field"))
     }
 }
 
 impl Server {
     pub(crate) fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().expect("the test's own set-up");
         let store = dir.path().join("assets");
         Self::start_in(dir, &store)
     }
 
     /// With the blobs in a folder of their own.
     pub(crate) fn start_in(dir: tempfile::TempDir, blobs: &Path) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let cluster = Cluster::open(Options { dir: dir.path().join("raft"), engine: EngineKind::Memory }).unwrap();
-        let store = Arc::new(Store::open(blobs).unwrap());
-        let tls = admin::tls::server_config(dir.path(), None, &[]).unwrap();
-        runtime.block_on(admin::bootstrap::first_token(&cluster, dir.path())).unwrap();
-        let token = std::fs::read_to_string(dir.path().join("admin.token")).unwrap().trim().to_owned();
-        let listener = admin::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("the test's own set-up");
+        let cluster = Cluster::open(Options { dir: dir.path().join("raft"), engine: EngineKind::Memory })
+            .expect("the test's own set-up");
+        let store = Arc::new(Store::open(blobs).expect("the test's own set-up"));
+        let tls = admin::tls::server_config(dir.path(), None, &[]).expect("the test's own set-up");
+        runtime.block_on(admin::bootstrap::first_token(&cluster, dir.path())).expect("the test's own set-up");
+        let token =
+            std::fs::read_to_string(dir.path().join("admin.token")).expect("the test's own set-up").trim().to_owned();
+        let listener =
+            admin::bind("127.0.0.1:0".parse().expect("the test's own set-up")).expect("the test's own set-up");
+        let url = format!("https://localhost:{}", listener.local_addr().expect("the test's own set-up").port());
         let mut context = Context::new(cluster.clone(), store.clone());
         context.checks = Checks {
             template: Arc::new(|text| if text.starts_with(b"{{bad") { Err("unclosed action".into()) } else { Ok(()) }),
@@ -92,7 +99,7 @@ impl Server {
         };
         let stop = CancellationToken::new();
         runtime.spawn(admin::serve(listener, tls, admin::router(context), stop.clone().cancelled_owned()));
-        let agent = agent(&std::fs::read(dir.path().join("ca.crt")).unwrap());
+        let agent = agent(&std::fs::read(dir.path().join("ca.crt")).expect("the test's own set-up"));
         Self { url, dir, cluster, store, token, agent, stop, runtime: Some(runtime) }
     }
 
@@ -116,13 +123,28 @@ impl Server {
             request = request.header(*name, *value);
         }
         let mut answer = if body.is_empty() && matches!(method, "GET" | "HEAD" | "DELETE") {
-            self.agent.run(request.body(()).unwrap())
+            self.agent.run(request.body(()).expect("the test's own set-up"))
         } else {
-            self.agent.run(request.body(body).unwrap())
+            self.agent.run(request.body(body).expect("the test's own set-up"))
         }
         .unwrap_or_else(|error| panic!("{method} {path}: {error}"));
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        Reply { status, headers, bytes: answer.body_mut().with_config().limit(1 << 30).read_to_vec().unwrap() }
+        Reply {
+            status,
+            headers,
+            bytes: answer.body_mut().with_config().limit(1 << 30).read_to_vec().expect("the test's own set-up"),
+        }
+    }
+
+    /// What a TLS client needs to talk to this server.
+    pub(crate) fn trust(&self) -> Arc<rustls::ClientConfig> {
+        use rustls::pki_types::pem::PemObject;
+        let mut roots = rustls::RootCertStore::empty();
+        let ca = rustls::pki_types::CertificateDer::from_pem_file(self.dir.path().join("ca.crt"));
+        roots.add(ca.expect("a certificate")).expect("a CA");
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let config = config.with_safe_default_protocol_versions().expect("ring has them");
+        Arc::new(config.with_root_certificates(roots).with_no_client_auth())
     }
 
     pub(crate) fn get(&self, path: &str) -> Reply {
@@ -148,13 +170,13 @@ impl Server {
             replace: Vec::new(),
             allow_ties: false,
         };
-        let runtime = self.runtime.as_ref().unwrap();
-        runtime.block_on(self.cluster.propose(command)).unwrap();
+        let runtime = self.runtime.as_ref().expect("the test's own set-up");
+        runtime.block_on(self.cluster.propose(command)).expect("the test's own set-up");
     }
 
     /// A token of that role, with its secret.
     pub(crate) fn token(&self, role: Role, expires: Option<Timestamp>) -> String {
-        let secret = Secret::generate().unwrap();
+        let secret = Secret::generate().expect("the test's own set-up");
         let (id, secret_sha256) = (secret.id().to_owned(), secret.sha256());
         self.propose(Edit::PutToken(Token { id, name: "other".into(), secret_sha256, role, expires }));
         secret.reveal()
@@ -174,7 +196,7 @@ impl Drop for Server {
 /// An HTTP client that trusts one CA.
 pub(crate) fn agent(ca: &[u8]) -> ureq::Agent {
     let roots: Vec<_> = parse_pem(ca)
-        .map(|item| match item.unwrap() {
+        .map(|item| match item.expect("the test's own set-up") {
             PemItem::Certificate(certificate) => certificate,
             _ => panic!("the CA file holds something else"),
         })

@@ -76,6 +76,12 @@ fn cut(path: &Path, keep: impl Fn(usize) -> usize) {
     fs::write(path, &bytes[..keep(bytes.len())]).unwrap();
 }
 
+/// The one that holds what was written since the last start.
+fn write_ahead_log(home: &Path) -> PathBuf {
+    let logs = files(&home.join("db"), "log");
+    logs.into_iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap()
+}
+
 /// Opening must fail with a message that names the place and holds `words`.
 fn refused(home: &Path, words: &str) {
     let error = match Cluster::open(options(home)) {
@@ -91,20 +97,45 @@ fn refused(home: &Path, words: &str) {
 async fn a_changed_byte_in_the_write_ahead_log_is_refused() {
     for part in [3, 2] {
         let (_dir, home) = filled().await;
-        let logs = files(&home.join("db"), "log");
-        let largest = logs.iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
-        flip(largest, |len| len / part);
+        flip(&write_ahead_log(&home), |len| len / part);
         refused(&home, "do not repair it in place");
     }
 }
 
 #[tokio::test]
-async fn a_write_ahead_log_that_lost_its_end_is_refused() {
+async fn a_damaged_end_of_what_was_acknowledged_is_refused() {
     let (_dir, home) = filled().await;
-    let logs = files(&home.join("db"), "log");
-    let largest = logs.iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
-    cut(largest, |len| len / 2);
-    refused(&home, "had been synced to this disk");
+    // The very last bytes are what was applied, which is made again from the log; a little before are log entries.
+    flip(&write_ahead_log(&home), |len| len - len / 20);
+    refused(&home, "do not repair it in place");
+}
+
+#[tokio::test]
+async fn a_write_torn_by_a_crash_is_dropped() {
+    let (_dir, home) = filled().await;
+    let log = write_ahead_log(&home);
+    let whole = fs::read(&log).unwrap();
+    // A record that was on its way: the header is there, some of its bytes are not what they should be.
+    let mut torn = whole[..700].to_vec();
+    torn[40] ^= 0xff;
+    fs::write(&log, [whole, torn].concat()).unwrap();
+    let cluster = Cluster::open(options(&home)).unwrap();
+    assert_eq!(cluster.read().groups().len(), 6_000);
+    cluster.propose(groups(6_000, 6_001)).await.unwrap();
+    cluster.shutdown().await;
+    let again = Cluster::open(options(&home)).unwrap();
+    assert_eq!(again.read().groups().len(), 6_001);
+    again.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_write_ahead_log_that_lost_its_end_is_refused() {
+    let keeps: [fn(usize) -> usize; 3] = [|len| len / 2, |len| len - len / 20, |_| 0];
+    for keep in keeps {
+        let (_dir, home) = filled().await;
+        cut(&write_ahead_log(&home), keep);
+        refused(&home, "had been synced to this disk");
+    }
 }
 
 #[tokio::test]

@@ -93,12 +93,12 @@ impl Report {
             .map_or((Duration::MAX, Duration::MAX, f64::MAX), |round| (round.started, round.applied, round.resident));
         let mut list = vec![
             (
-                format!("`/ipxe?mac=…`, every round ≥ {SCRIPTS_MIN:.0}/s"),
+                format!("`/ipxe?mac=…` with 1 to {JUDGED} groups ≥ {SCRIPTS_MIN:.0}/s"),
                 format!("slowest {slowest:.0}/s"),
                 slowest >= SCRIPTS_MIN,
             ),
             (
-                format!("the same for any number of groups (within × {SPREAD_MAX})"),
+                format!("the same from 1 to {JUDGED} groups (within × {SPREAD_MAX})"),
                 format!("× {:.2}", fastest / slowest),
                 fastest / slowest <= SPREAD_MAX,
             ),
