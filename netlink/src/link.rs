@@ -156,13 +156,15 @@ mod tests {
 
     #[test]
     fn the_default_routes_interface_is_the_main_one() {
-        let links = vec![link(1, true, true, "127.0.0.1"), link(2, true, false, "10.0.0.2"), link(3, true, false, "10.1.0.2")];
+        let links =
+            vec![link(1, true, true, "127.0.0.1"), link(2, true, false, "10.0.0.2"), link(3, true, false, "10.1.0.2")];
         assert_eq!(Links { links, default_route: Some(3) }.main().map(|link| link.index), Some(3));
     }
 
     #[test]
     fn without_a_default_route_only_a_single_candidate_is_taken() {
-        let one = vec![link(1, true, true, "127.0.0.1"), link(2, true, false, "10.0.0.2"), link(3, false, false, "10.1.0.2")];
+        let one =
+            vec![link(1, true, true, "127.0.0.1"), link(2, true, false, "10.0.0.2"), link(3, false, false, "10.1.0.2")];
         assert_eq!(Links { links: one, default_route: None }.main().map(|link| link.index), Some(2));
         let two = vec![link(2, true, false, "10.0.0.2"), link(3, true, false, "10.1.0.2")];
         assert_eq!(Links { links: two, default_route: None }.main(), None);

@@ -13,7 +13,9 @@ const QUIET: &str = "openraft=warn,hyper=info,rustls=info,h2=info";
 /// Installs the process-wide logger. A filter that cannot be read falls back to `info`; `check-config` refuses it.
 pub fn install(log: &Log) {
     let filter = EnvFilter::try_new(format!("{QUIET},{}", log.filter)).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_span_events(FmtSpan::NONE);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_span_events(FmtSpan::NONE);
     // A second call (tests) keeps the first logger.
-    let _already_installed = if log.json { builder.json().flatten_event(true).try_init() } else { builder.with_ansi(false).try_init() };
+    let _already_installed =
+        if log.json { builder.json().flatten_event(true).try_init() } else { builder.with_ansi(false).try_init() };
 }

@@ -26,7 +26,20 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("cli", &["client", "config", "import", "matchbox_json"]),
     (
         "run",
-        &["admin", "assets", "boot", "catalog", "config", "dhcp", "loaders", "log", "sightings", "tasks", "template", "tftp"],
+        &[
+            "admin",
+            "assets",
+            "boot",
+            "catalog",
+            "config",
+            "dhcp",
+            "loaders",
+            "log",
+            "sightings",
+            "tasks",
+            "template",
+            "tftp",
+        ],
     ),
 ];
 

@@ -132,6 +132,21 @@ fn damaged_bytes_do_not_replace_a_good_file() {
     assert_eq!(fs::read_dir(bench.files.path()).unwrap().count(), 2, "no half file is left behind");
 }
 
+#[test]
+fn bytes_with_another_digest_than_wanted_are_not_kept() {
+    let bench = Bench::new();
+    let put = bench.server.call("PUT", "/api/v1/assets/k", b"kernfl");
+    assert_eq!(put.status, 201);
+    let ca = fs::read(bench.server.dir.path().join("ca.crt")).unwrap();
+    let client = raftboot::client::Client::new(&bench.server.url, &bench.server.token, &ca).unwrap();
+    let (sent, wanted) = (raft::types::Digest::of(b"kernfl"), raft::types::Digest::of(b"kernel"));
+    let file = bench.files.path().join("k");
+    let error = client.download_file(&format!("/blobs/{sent}"), wanted, &file, &|_| ()).unwrap_err();
+    assert!(matches!(error, raftboot::client::ClientError::Corrupt(_)), "{error}");
+    assert_eq!(fs::read_dir(bench.files.path()).unwrap().count(), 0, "neither the file nor a part of it");
+    assert!(client.download_file(&format!("/blobs/{sent}"), sent, &file, &|_| ()).is_ok());
+}
+
 const SITE: &str = r#"
 # A site.
 kind: profile

@@ -49,10 +49,14 @@ impl Questions for Catalog {
         let (client, uuid, serial) = (seen.address, seen.uuid, seen.serial);
         let mac = seen.mac.map(ToString::to_string).unwrap_or_default();
         match seen.event {
-            Event::Script { group, profile } => info!(%client, mac, uuid, group, profile, "a machine was given its script"),
+            Event::Script { group, profile } => {
+                info!(%client, mac, uuid, group, profile, "a machine was given its script")
+            }
             Event::Held => info!(%client, mac, uuid, "a machine was told that it is held"),
             Event::Unmatched => info!(%client, mac, uuid, serial, "no group matches a machine"),
-            Event::Config { kind, name } => info!(%client, mac, kind = kind.name(), name, "a machine fetched its config"),
+            Event::Config { kind, name } => {
+                info!(%client, mac, kind = kind.name(), name, "a machine fetched its config")
+            }
             Event::Metadata => info!(%client, mac, "a machine fetched its metadata"),
             Event::Loader(name) => info!(%client, name, "a machine fetched a boot loader"),
             Event::Asset(name) => debug!(%client, name, "a machine began to fetch an asset"),

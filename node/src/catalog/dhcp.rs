@@ -88,6 +88,8 @@ fn log(sighting: &Sighting) {
             info!(%mac, message, ?stage, architecture, ?answer, boot_file, "a network boot request was answered");
         }
         Outcome::Silent(why) if stage == Stage::OperatingSystem => debug!(%mac, message, ?why, "DHCP not meant for us"),
-        Outcome::Silent(why) => info!(%mac, message, ?stage, architecture, why = why.name(), "a network boot request was not answered"),
+        Outcome::Silent(why) => {
+            info!(%mac, message, ?stage, architecture, why = why.name(), "a network boot request was not answered")
+        }
     }
 }

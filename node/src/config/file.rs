@@ -123,7 +123,13 @@ impl<'a> Written<'a> {
     }
 
     /// `"auto"`, `"off"`, or what `read` understands.
-    pub(super) fn listen<T>(&mut self, key: &str, default: T, read: impl Fn(&str) -> Option<T>, example: &str) -> Listen<T> {
+    pub(super) fn listen<T>(
+        &mut self,
+        key: &str,
+        default: T,
+        read: impl Fn(&str) -> Option<T>,
+        example: &str,
+    ) -> Listen<T> {
         let Some(text) = self.text(key) else { return Listen::Auto(default) };
         match text.as_str() {
             "auto" => Listen::Auto(default),

@@ -151,10 +151,19 @@ impl Config {
             data_dir: written.text("data_dir").map_or(default.data_dir, PathBuf::from),
             interface: written.text("interface"),
             advertise: written.parsed("advertise", "an IPv4 address such as 10.0.20.7"),
-            loader_dirs: written.list("loader_dirs").map_or(default.loader_dirs, |dirs| dirs.into_iter().map(PathBuf::from).collect()),
-            boot_http: written.parsed("listen.boot_http", "an address and port such as 0.0.0.0:8080").unwrap_or(default.boot_http),
+            loader_dirs: written
+                .list("loader_dirs")
+                .map_or(default.loader_dirs, |dirs| dirs.into_iter().map(PathBuf::from).collect()),
+            boot_http: written
+                .parsed("listen.boot_http", "an address and port such as 0.0.0.0:8080")
+                .unwrap_or(default.boot_http),
             admin: written.parsed("listen.admin", "an address and port such as 0.0.0.0:8443").unwrap_or(default.admin),
-            tftp: written.listen("listen.tftp", default_tftp(), |text| text.parse().ok(), "an address and port such as 0.0.0.0:69"),
+            tftp: written.listen(
+                "listen.tftp",
+                default_tftp(),
+                |text| text.parse().ok(),
+                "an address and port such as 0.0.0.0:69",
+            ),
             dhcp: written.listen("listen.dhcp", (), |text| (text == "on").then_some(()), "\"on\""),
             certificate: match tls {
                 (Some(chain), Some(key)) => Some(Certificate { chain: chain.into(), key: key.into() }),
@@ -181,7 +190,8 @@ impl Config {
         {
             written.wrong::<()>("advertise", "machines cannot reach that address: name one of this node's own");
         }
-        if self.interface.as_deref().is_some_and(|name| name.is_empty() || name.len() > 15 || name.contains(['/', ' '])) {
+        if self.interface.as_deref().is_some_and(|name| name.is_empty() || name.len() > 15 || name.contains(['/', ' ']))
+        {
             written.wrong::<()>("interface", "is no interface name: `ip link` lists them");
         }
         if same_port(self.boot_http, self.admin) {
@@ -193,7 +203,10 @@ impl Config {
             }
         }
         if tracing_subscriber::EnvFilter::try_new(&self.log.filter).is_err() {
-            written.wrong::<()>("log.level", "is no log filter: write error, warn, info, debug or trace, or `info,raftboot::dhcp=debug`");
+            written.wrong::<()>(
+                "log.level",
+                "is no log filter: write error, warn, info, debug or trace, or `info,raftboot::dhcp=debug`",
+            );
         }
     }
 }
@@ -253,7 +266,11 @@ mod tests {
     use super::*;
 
     fn mistakes(text: &str) -> Vec<(usize, String)> {
-        Config::parse(text).expect_err("the text is wrong").into_iter().map(|mistake| (mistake.line, mistake.key)).collect()
+        Config::parse(text)
+            .expect_err("the text is wrong")
+            .into_iter()
+            .map(|mistake| (mistake.line, mistake.key))
+            .collect()
     }
 
     #[test]
@@ -285,7 +302,14 @@ mod tests {
     #[test]
     fn all_mistakes_are_reported_together_with_their_lines() {
         let text = "data_dir = \"relative\"\nadvertise = 7\nadvertize = \"10.0.0.1\"\n[listen]\nadmin = \"nowhere\"\ntftp = \"maybe\"\n[tls]\ncert = \"/c\"\n";
-        let want = [(1, "data_dir"), (2, "advertise"), (3, "advertize"), (5, "listen.admin"), (6, "listen.tftp"), (8, "tls.cert")];
+        let want = [
+            (1, "data_dir"),
+            (2, "advertise"),
+            (3, "advertize"),
+            (5, "listen.admin"),
+            (6, "listen.tftp"),
+            (8, "tls.cert"),
+        ];
         assert_eq!(mistakes(text), want.map(|(line, key)| (line, key.to_owned())));
     }
 

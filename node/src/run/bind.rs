@@ -33,8 +33,10 @@ impl Bound {
 
     /// Which parts will run, for `status`.
     pub(super) fn health(&self) -> Vec<admin::Health> {
-        let part = |name, runs: bool, detail: String| admin::Health { name, state: if runs { "ok" } else { "off" }, detail };
-        let list = |addresses: Vec<SocketAddr>| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let part =
+            |name, runs: bool, detail: String| admin::Health { name, state: if runs { "ok" } else { "off" }, detail };
+        let list =
+            |addresses: Vec<SocketAddr>| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let one = |address: io::Result<SocketAddr>| list(address.into_iter().collect());
         let dhcp = self.dhcp.as_ref().map(|sockets| list(sockets.addresses().collect()));
         let tftp = self.tftp.as_ref().map(|sockets| list(sockets.addresses()));
@@ -57,7 +59,9 @@ fn wanted<T, S>(
 ) -> anyhow::Result<Option<S>> {
     match listen {
         Listen::Off => Ok(None),
-        Listen::On(at) => bind(at).map(Some).with_context(|| format!("{what} cannot be served although `{key}` demands it")),
+        Listen::On(at) => {
+            bind(at).map(Some).with_context(|| format!("{what} cannot be served although `{key}` demands it"))
+        }
         Listen::Auto(at) => Ok(bind(at)
             .inspect_err(|error| {
                 let reason = format!("{error:#}");

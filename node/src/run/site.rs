@@ -41,13 +41,20 @@ fn decide(config: &Config, links: &Links) -> anyhow::Result<Site> {
         (Some(address), _) => check(address, links)?,
         (None, Some(address)) => address,
         (None, None) if link.is_some() && config.interface.is_some() => {
-            bail!("interface `{}` has no IPv4 address yet: give it one, or set `advertise`", config.interface.as_deref().unwrap_or_default())
+            bail!(
+                "interface `{}` has no IPv4 address yet: give it one, or set `advertise`",
+                config.interface.as_deref().unwrap_or_default()
+            )
         }
         (None, None) if matches!(config.dhcp, Listen::On(())) => {
-            bail!("which address should machines boot from? there is no default route to tell: set `interface` or `advertise`")
+            bail!(
+                "which address should machines boot from? there is no default route to tell: set `interface` or `advertise`"
+            )
         }
         (None, None) => {
-            warn!("no interface could be chosen, so machines are told 127.0.0.1, which only helps on this host: set `interface` or `advertise`");
+            warn!(
+                "no interface could be chosen, so machines are told 127.0.0.1, which only helps on this host: set `interface` or `advertise`"
+            );
             Ipv4Addr::LOCALHOST
         }
     };
@@ -63,7 +70,9 @@ fn decide(config: &Config, links: &Links) -> anyhow::Result<Site> {
 fn check(address: Ipv4Addr, links: &Links) -> anyhow::Result<Ipv4Addr> {
     let ours = links.links.iter().flat_map(Link::ipv4).any(|ip| ip == address);
     if !ours {
-        bail!("`advertise` names {address}, which no interface of this host has: machines would boot from somewhere else");
+        bail!(
+            "`advertise` names {address}, which no interface of this host has: machines would boot from somewhere else"
+        );
     }
     Ok(address)
 }

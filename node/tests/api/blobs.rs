@@ -85,24 +85,37 @@ fn a_damaged_blob_is_not_served() {
     assert_eq!(server.get("/api/v1/assets/k?content=true").bytes, b"kernel");
 }
 
+/// A disk of 16 MiB; needs root, as the rest of the lab does. Gone on drop.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut mount = Command::new("mount");
+        let done = mount.args(["-t", "tmpfs", "-o", "size=16m", "raftboot-test"]).arg(dir.path()).status();
+        assert!(done.is_ok_and(|status| status.success()), "a small disk needs root: run the tests as root");
+        Self(dir)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _still_mounted = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
 #[test]
 fn an_upload_larger_than_the_disk_is_refused_and_the_node_lives_on() {
-    let disk = tempfile::tempdir().unwrap();
-    let mounted =
-        Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "raftboot-test"]).arg(disk.path()).status();
-    assert!(mounted.is_ok_and(|status| status.success()), "a small disk needs root: run the tests as root");
-    {
-        let server = Server::start_in(tempfile::tempdir().unwrap(), disk.path());
-        let large = vec![7; 20 * 1024 * 1024];
-        for headers in [&[][..], &[("expect", "100-continue")]] {
-            let reply = server.call_and("PUT", "/api/v1/assets/large", headers, &large);
-            assert_eq!(reply.error(), (507, "disk_full".into(), String::new()));
-        }
-        // Of unknown length: noticed on the way.
-        let chunked = server.call_and("PUT", "/api/v1/assets/large", &[("transfer-encoding", "chunked")], &large);
-        assert_eq!(chunked.error().0, 507);
-        assert_eq!(fs::read_dir(disk.path().join("tmp")).unwrap().count(), 0);
-        assert_eq!(server.call("PUT", "/api/v1/assets/small", b"kernel").status, 201);
+    let disk = SmallDisk::new();
+    let server = Server::start_in(tempfile::tempdir().unwrap(), disk.0.path());
+    let large = vec![7; 20 * 1024 * 1024];
+    for headers in [&[][..], &[("expect", "100-continue")]] {
+        let reply = server.call_and("PUT", "/api/v1/assets/large", headers, &large);
+        assert_eq!(reply.error(), (507, "disk_full".into(), String::new()));
     }
-    assert!(Command::new("umount").arg(disk.path()).status().unwrap().success());
+    // Of unknown length: noticed on the way.
+    let chunked = server.call_and("PUT", "/api/v1/assets/large", &[("transfer-encoding", "chunked")], &large);
+    assert_eq!(chunked.error().0, 507);
+    assert_eq!(fs::read_dir(disk.0.path().join("tmp")).unwrap().count(), 0);
+    assert_eq!(server.call("PUT", "/api/v1/assets/small", b"kernel").status, 201);
 }
