@@ -12,6 +12,7 @@ pub mod client;
 pub mod config;
 pub mod dhcp;
 pub mod go_json;
+pub mod idle;
 pub mod import;
 pub mod loaders;
 pub mod log;

@@ -131,7 +131,7 @@ fn start(bound: Bound, built: Built) -> Tasks {
         Ok(())
     });
     tasks.start("admin api", ANSWERS_DEADLINE, |stop| async move {
-        Ok(admin::serve(bound.admin, tls, router, stop.cancelled_owned()).await?)
+        admin::serve(bound.admin, tls, router, stop.cancelled_owned()).await
     });
     tasks
 }

@@ -80,7 +80,7 @@ impl Node {
             let ended = self.child.as_mut().and_then(|child| child.try_wait().expect("our own child"));
             assert!(ended.is_none(), "the node ended before it was {what}:\n{}", self.log());
             assert!(start.elapsed() < PATIENCE, "the node is not {what}:\n{}", self.log());
-            std::thread::yield_now();
+            pause();
         }
     }
 
@@ -95,7 +95,7 @@ impl Node {
                 child.kill().expect("our own child");
                 panic!("the node did not end:\n{}", self.log());
             }
-            std::thread::yield_now();
+            pause();
         }
     }
 
@@ -126,6 +126,11 @@ impl Drop for Node {
             let _already_gone = child.wait();
         }
     }
+}
+
+/// Between two looks at a state; nothing is waited for by time alone.
+fn pause() {
+    std::thread::park_timeout(Duration::from_millis(5));
 }
 
 fn free_port() -> u16 {

@@ -14,7 +14,6 @@ mod clock;
 mod document;
 mod drain;
 mod error;
-mod idle;
 mod json;
 mod list;
 mod machines;

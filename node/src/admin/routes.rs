@@ -67,3 +67,22 @@ pub fn router(context: Context) -> Router {
         .layer(from_fn(request_id::stamp))
         .with_state(context)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::table;
+
+    #[test]
+    fn the_reference_page_lists_every_path_with_its_role() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/admin-api.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let rows: Vec<Vec<&str>> = page.lines().map(|line| line.split('|').map(str::trim).collect()).collect();
+        for (path, role, methods) in table() {
+            let (path, role) = (format!("`{path}`"), format!("{role:?}").to_lowercase());
+            let described = rows.iter().filter(|row| row.get(1) == Some(&&*path) && row.get(3) == Some(&&*role));
+            assert!(described.count() == 1, "the page has not exactly one row for {path} as {role}: {methods:?}");
+        }
+        let described = rows.iter().filter(|row| row.get(1).is_some_and(|path| path.starts_with("`/"))).count();
+        assert_eq!(described, table().len(), "the page describes paths that do not exist");
+    }
+}

@@ -24,7 +24,7 @@ use tower::Service;
 use tracing::{debug, warn};
 
 use super::auth::Peer;
-use super::idle::Idle;
+use crate::idle::Idle;
 
 /// Connections open at once.
 const CONNECTIONS_MAX: usize = 512;

@@ -9,7 +9,6 @@ mod config;
 mod content;
 mod date;
 mod files;
-mod idle;
 mod ignition;
 mod labels;
 mod listing;

@@ -22,9 +22,9 @@ use tracing::{debug, info, warn};
 
 use super::answer::{Context, Ends};
 use super::config::Parser;
-use super::idle::Idle;
 use super::stream::Reader;
 use super::{Questions, respond};
+use crate::idle::Idle;
 
 /// How many connections are open at once; further ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 4096;

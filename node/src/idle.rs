@@ -10,7 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 /// Wraps a connection; reads and writes that make no progress for `limit` end with `TimedOut`.
-pub(super) struct Idle<S> {
+#[derive(Debug)]
+pub struct Idle<S> {
     inner: S,
     limit: Duration,
     last: Instant,
@@ -19,7 +20,8 @@ pub(super) struct Idle<S> {
 
 impl<S> Idle<S> {
     /// Starts counting now.
-    pub(super) fn new(inner: S, limit: Duration) -> Self {
+    #[must_use]
+    pub fn new(inner: S, limit: Duration) -> Self {
         Self { inner, limit, last: Instant::now(), alarm: Box::pin(tokio::time::sleep(limit)) }
     }
 
