@@ -82,7 +82,7 @@ impl Server {
                 return event.clone();
             }
             assert!(Instant::now() < until, "no event: {what}; got {events:?}");
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::park_timeout(Duration::from_millis(5));
         }
     }
 
