@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{MethodRouter, get, patch, post, put};
+use axum::routing::{MethodRouter, get, post, put};
 use raft::state::Role;
 
 use super::error::ApiError;
@@ -36,8 +36,7 @@ fn table() -> Vec<(&'static str, Role, MethodRouter<Context>)> {
         ("/machines/{id}/policy", Operate, put(machines::write).patch(machines::patch)),
         ("/apply", Operate, post(apply::apply)),
         ("/settings", Read, get(settings::read)),
-        ("/settings", Admin, put(settings::write)),
-        ("/settings", Admin, patch(settings::patch)),
+        ("/settings", Admin, put(settings::write).patch(settings::patch)),
         ("/tokens", Admin, get(tokens::list).post(tokens::create)),
         ("/tokens/{id}", Admin, axum::routing::delete(tokens::delete)),
     ]

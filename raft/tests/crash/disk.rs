@@ -23,6 +23,10 @@ impl Disk {
         let disk = Self { dir: tempfile::tempdir().unwrap() };
         File::create(disk.image()).unwrap().set_len(mebibytes * 1024 * 1024).unwrap();
         std::fs::create_dir(disk.root()).unwrap();
+        // Whoever makes a mount namespace meanwhile (`ip netns exec` does) holds a copy of every mount. Shared, the copy
+        // goes with ours; otherwise it would keep the file system without power, and the next mount would get that one.
+        run("mount", &["--bind", text(disk.dir.path()), text(disk.dir.path())]);
+        run("mount", &["--make-shared", text(disk.dir.path())]);
         run("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", text(&disk.image())]);
         disk.mount();
         disk
@@ -57,6 +61,7 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         let _ = Process::new("umount").arg("-l").arg(self.root()).status();
+        let _ = Process::new("umount").arg("-l").arg(self.dir.path()).status();
     }
 }
 
