@@ -62,8 +62,9 @@ impl Firmware {
         }
     }
 
-    /// Text after which the firmware has given up: waiting longer is of no use.
-    fn surrender(self) -> &'static str {
+    /// Text by which the firmware says that what it tried has failed and that it goes on.
+    #[must_use]
+    pub fn surrender(self) -> &'static str {
         if self.is_uefi() {
             // The first boot option is the one under test; the others only cost time.
             "BdsDxe: failed to"
@@ -180,6 +181,30 @@ impl Machine {
             bail!("booted, but never passed {name:?} ({text:?}): {}", self.last_words());
         }
         Ok(report)
+    }
+
+    /// Waits until the machine has printed all of `texts`, one after the other.
+    ///
+    /// # Errors
+    /// When QEMU ends or `limit` passes before that. The message ends with the console's last lines.
+    pub fn prints(&mut self, texts: &[&str], limit: Duration) -> Result<()> {
+        let what = format!("{} {} prints {texts:?}", self.firmware, self.mac);
+        until(&what, limit, || {
+            // First the end, then the console: what was printed before the end is never missed.
+            let ended = self.process.ended()?;
+            let printed = self.printed();
+            let mut rest = printed.as_str();
+            let all = texts.iter().all(|text| {
+                let found = rest.find(text);
+                rest = found.map_or("", |at| &rest[at + text.len()..]);
+                found.is_some()
+            });
+            if let (false, Some(status)) = (all, ended) {
+                bail!("the machine went off (QEMU: {status})");
+            }
+            Ok(all.then_some(()))
+        })
+        .with_context(|| self.last_words())
     }
 
     /// Everything printed so far, without the escape sequences of UEFI's text console.

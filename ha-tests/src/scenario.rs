@@ -110,6 +110,18 @@ impl Scenario {
         Ok(())
     }
 
+    /// Boots a machine that no group matches and checks that it is told so and that its firmware goes on to the next
+    /// boot device instead of stopping.
+    ///
+    /// # Errors
+    /// When it is not told, or stays in iPXE or in the firmware's menu.
+    pub fn boot_unknown(&mut self, firmware: Firmware) -> Result<()> {
+        self.machines += 1;
+        let mac = format!("52:54:00:88:01:{:02x}", self.machines);
+        let mut machine = Machine::power_on(&self.lab, &self.evidence, firmware, &mac)?;
+        machine.prints(&["no group matches this machine", firmware.surrender()], BOOT_MAX)
+    }
+
     /// Adds a machine to the node's groups, boots it and checks that it became what the node
     /// was told to make of it.
     ///

@@ -50,3 +50,23 @@ boots! {
     bios_boots_with_boot_options_and_our_proxy_at_once: BootOptions, Proxy, BiosIpxe;
     uefi_boots_with_boot_options_and_our_proxy_at_once: BootOptions, Proxy, UefiPxe;
 }
+
+/// A machine nobody knows must be left to its own devices, on every kind of firmware.
+#[track_caller]
+fn leaves(test: &str, firmware: Firmware) -> Result<()> {
+    let repeat = format!("ha-tests/verify --test firmware -- --exact {test}");
+    let mut scenario = Scenario::start(test, Site::AddressesOnly, DhcpMode::Proxy, &repeat)?;
+    scenario.boot_unknown(firmware)?;
+    scenario.evidence.passed();
+    Ok(())
+}
+
+#[test]
+fn an_unknown_bios_machine_goes_on_to_its_next_boot_device() -> Result<()> {
+    leaves("an_unknown_bios_machine_goes_on_to_its_next_boot_device", Firmware::BiosIpxe)
+}
+
+#[test]
+fn an_unknown_uefi_machine_goes_on_to_its_next_boot_device() -> Result<()> {
+    leaves("an_unknown_uefi_machine_goes_on_to_its_next_boot_device", Firmware::UefiPxe)
+}

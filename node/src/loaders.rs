@@ -23,9 +23,19 @@ pub const BIOS_DEFAULT: &str = "undionly.kpxe";
 /// hang on many cards.
 pub const EFI_X64_DEFAULT: &str = "snponly.efi";
 /// The boot loader for 32-bit UEFI.
-pub const EFI_IA32_DEFAULT: &str = "i386/snponly.efi";
+pub const EFI_IA32_DEFAULT: &str = "snponly-ia32.efi";
 /// The boot loader for arm64 UEFI.
-pub const EFI_ARM64_DEFAULT: &str = "arm64/snponly.efi";
+pub const EFI_ARM64_DEFAULT: &str = "snponly-arm64.efi";
+
+/// Directories that site DHCP servers put in front of a loader and that name no architecture.
+pub const DIRECTORIES_NEUTRAL: &[&str] = &["boot", "efi", "ipxe", "loaders", "pxe", "tftp", "tftpboot", "uefi"];
+
+/// Directories by which packages tell architectures apart: what they hold, and how our flat names say so.
+const ARCHITECTURE_DIRECTORIES: &[(&[&str], Firmware, &str)] = &[
+    (&["x86_64", "x86_64-efi", "x64", "amd64"], Firmware::EfiX64, ""),
+    (&["i386", "i386-efi", "ia32"], Firmware::EfiIa32, "-ia32"),
+    (&["arm64", "arm64-efi", "aarch64"], Firmware::EfiArm64, "-arm64"),
+];
 
 /// Which firmware can run a boot loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,16 +89,26 @@ const KNOWN: &[Known] = &[
     ),
     known("ipxe.efi", Firmware::EfiX64, true, &["ipxe.efi", "x86_64-efi/ipxe.efi", "ipxe-x86_64.efi"]),
     known("snp.efi", Firmware::EfiX64, false, &["snp.efi", "x86_64-efi/snp.efi"]),
-    known(EFI_IA32_DEFAULT, Firmware::EfiIa32, false, &["i386/snponly.efi", "i386-efi/snponly.efi"]),
-    known("i386/ipxe.efi", Firmware::EfiIa32, false, &["i386/ipxe.efi", "i386-efi/ipxe.efi", "ipxe-i386.efi"]),
+    known(
+        EFI_IA32_DEFAULT,
+        Firmware::EfiIa32,
+        false,
+        &["i386/snponly.efi", "i386-efi/snponly.efi", "snponly-ia32.efi"],
+    ),
+    known(
+        "ipxe-ia32.efi",
+        Firmware::EfiIa32,
+        false,
+        &["i386/ipxe.efi", "i386-efi/ipxe.efi", "ipxe-i386.efi", "ipxe-ia32.efi"],
+    ),
     known(
         EFI_ARM64_DEFAULT,
         Firmware::EfiArm64,
         false,
         &["arm64/snponly.efi", "arm64-efi/snponly.efi", "snponly-arm64.efi"],
     ),
-    known("arm64/ipxe.efi", Firmware::EfiArm64, false, &["arm64/ipxe.efi", "arm64-efi/ipxe.efi", "ipxe-arm64.efi"]),
-    known("arm64/snp.efi", Firmware::EfiArm64, false, &["arm64/snp.efi", "arm64-efi/snp.efi"]),
+    known("ipxe-arm64.efi", Firmware::EfiArm64, false, &["arm64/ipxe.efi", "arm64-efi/ipxe.efi", "ipxe-arm64.efi"]),
+    known("snp-arm64.efi", Firmware::EfiArm64, false, &["arm64/snp.efi", "arm64-efi/snp.efi", "snp-arm64.efi"]),
 ];
 
 /// One boot loader in memory.
@@ -171,18 +191,32 @@ impl Loaders {
         loaders
     }
 
-    /// The boot loader of a requested name. Case does not matter, nor do directories in front; a directory naming an
-    /// architecture does.
+    /// The boot loader of a requested name. Case does not matter, nor do directories in front of a BIOS loader. One
+    /// of UEFI is found below directories that say nothing ([`DIRECTORIES_NEUTRAL`]) and below those of its
+    /// architecture: `arm64/snponly.efi` is `snponly-arm64.efi`. Below any other there is nothing, because that may
+    /// name an architecture we do not know.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Loader> {
         let name = name.to_ascii_lowercase();
-        let mut parts = name.rsplit('/');
-        let file = parts.next().unwrap_or_default();
-        let key = match parts.next() {
-            Some(directory @ ("arm64" | "i386")) => format!("{directory}/{file}"),
-            _ => file.to_owned(),
+        let (directories, file) = name.rsplit_once('/').unwrap_or(("", &name));
+        let Some(stem) = file.strip_suffix(".efi") else {
+            return self.found.get(file);
         };
-        self.found.get(key.as_str())
+        let says_something = |directory: &&str| !directory.is_empty() && !DIRECTORIES_NEUTRAL.contains(directory);
+        let mut telling = directories.split('/').filter(says_something);
+        let Some(directory) = telling.next() else {
+            return self.found.get(file);
+        };
+        let (_, firmware, suffix) = ARCHITECTURE_DIRECTORIES.iter().find(|row| row.0.contains(&directory))?;
+        if telling.next().is_some() {
+            return None;
+        }
+        let loader = if stem.ends_with(suffix) {
+            self.found.get(file)
+        } else {
+            self.found.get(format!("{stem}{suffix}.efi").as_str())
+        };
+        loader.filter(|loader| loader.firmware == *firmware)
     }
 
     /// All boot loaders, by name.

@@ -25,16 +25,25 @@ fn boot_loaders_are_found_by_name_in_any_case_and_directory() {
     fs::write(second.path().join("arm64-efi/snponly.efi"), efi(0xaa64)).unwrap();
     let loaders = Loaders::find(&[dir.path(), second.path()]);
     let names: Vec<_> = loaders.list().map(|loader| loader.name).collect();
-    assert_eq!(names, ["arm64/snponly.efi", "ipxe.efi", "snponly.efi", "undionly.kpxe"]);
+    assert_eq!(names, ["ipxe.efi", "snponly-arm64.efi", "snponly.efi", "undionly.kpxe"]);
     let cases = [
         ("undionly.kpxe", Some("undionly.kpxe")),
         ("UNDIONLY.KPXE", Some("undionly.kpxe")),
         ("tftpboot/ipxe/snponly.efi", Some("snponly.efi")),
-        ("arm64/snponly.efi", Some("arm64/snponly.efi")),
-        ("boot/arm64/snponly.efi", Some("arm64/snponly.efi")),
+        ("anywhere/undionly.kpxe", Some("undionly.kpxe")),
+        ("x86_64-efi/snponly.efi", Some("snponly.efi")),
+        ("snponly-arm64.efi", Some("snponly-arm64.efi")),
+        ("arm64/snponly.efi", Some("snponly-arm64.efi")),
+        ("arm64/SNPONLY-ARM64.EFI", Some("snponly-arm64.efi")),
+        ("boot/arm64-efi/snponly.efi", Some("snponly-arm64.efi")),
         // Never the x64 binary for another architecture.
         ("arm64/ipxe.efi", None),
         ("i386/snponly.efi", None),
+        ("ia32/ipxe.efi", None),
+        ("riscv64/snponly.efi", None),
+        ("arm64/riscv64/snponly.efi", None),
+        ("i386/snponly-arm64.efi", None),
+        ("x86_64-efi/snponly-arm64.efi", None),
         ("snponly.efi.0", None),
         ("", None),
     ];
@@ -90,4 +99,13 @@ fn damaged_headers_are_no_efi_programs() {
     let mut far = efi(0x8664);
     far[0x3c..0x40].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_eq!(pe_machine(&far), None);
+}
+
+#[test]
+fn every_name_is_one_that_settings_and_assets_take() {
+    for missing in Loaders::find::<&Path>(&[]).missing() {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        assert!(missing.name.chars().all(fits), "{}", missing.name);
+        assert!(missing.remedy.contains(&format!("the asset {}", missing.name)), "{}", missing.remedy);
+    }
 }

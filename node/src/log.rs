@@ -7,8 +7,9 @@ use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::config::Log;
 
-/// Libraries whose every step is an `info` to them; name them in the filter to hear more.
-const QUIET: &str = "openraft=warn,hyper=info,rustls=info,h2=info";
+/// Libraries whose every step is an `info` to them; name them in the filter to hear more. What ends the consensus is
+/// said once, by us, with what to do about it.
+const QUIET: &str = "openraft=off,hyper=info,rustls=info,h2=info";
 
 /// Installs the process-wide logger. A filter that cannot be read falls back to `info`; `check-config` refuses it.
 pub fn install(log: &Log) {

@@ -36,13 +36,17 @@ fn serve(file: Option<&std::path::Path>, data_dir: Option<std::path::PathBuf>) -
 }
 
 fn check_config(file: Option<&std::path::Path>) -> ExitCode {
-    match Config::load(file) {
-        Ok(config) => {
-            let source = config.file.as_ref().map_or("the built-in defaults".into(), |file| file.display().to_string());
-            say(&mut std::io::stdout(), &format!("{source}: nothing is wrong\n{config:#?}"));
+    let config = match Config::load(file) {
+        Ok(config) => config,
+        Err(error) => return fail(&error.to_string(), BAD_CONFIGURATION),
+    };
+    let source = config.file.as_ref().map_or("the built-in defaults".into(), |file| file.display().to_string());
+    match run::place(&config) {
+        Ok(place) => {
+            say(&mut std::io::stdout(), &format!("{source}: nothing is wrong; {place}"));
             ExitCode::SUCCESS
         }
-        Err(error) => fail(&error.to_string(), BAD_CONFIGURATION),
+        Err(error) => fail(&format!("{source} does not fit this host: {error:#}"), BAD_CONFIGURATION),
     }
 }
 

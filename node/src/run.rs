@@ -16,8 +16,7 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::loaders::Loaders;
 use crate::tasks::Tasks;
-use crate::template::Template;
-use crate::{admin, dhcp, sightings, tftp};
+use crate::{admin, boot, dhcp, sightings, tftp};
 
 use bind::Bound;
 
@@ -27,6 +26,9 @@ const RAFT_DIR: &str = "raft";
 const LOOP_DEADLINE: Duration = Duration::from_secs(2);
 /// How long answers under way may go on once the node stops.
 const ANSWERS_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long the log may take to close; a disk that hangs must not keep a failed node from ending.
+const STORAGE_DEADLINE: Duration = Duration::from_secs(15);
 
 /// Runs a node until it is told to stop (SIGTERM, SIGINT).
 ///
@@ -38,6 +40,17 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     // Blocking work (a file being hashed) is not waited for: what matters was synced before.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
+}
+
+/// Where on the network a node with this configuration would be, in words for people.
+///
+/// # Errors
+/// What of the configuration does not fit this host.
+pub fn place(config: &Config) -> anyhow::Result<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let site = runtime.block_on(site::find(config))?;
+    let interface = site.interface.map_or_else(|| "every interface".to_owned(), |name| format!("interface {name}"));
+    Ok(format!("machines on {interface} would be told to boot from http://{}:{}", site.address, site.http_port))
 }
 
 async fn life(config: &Config) -> anyhow::Result<()> {
@@ -64,7 +77,9 @@ async fn life(config: &Config) -> anyhow::Result<()> {
         error!(error = format!("{error:#}"), "stopping because a part has failed");
     }
     tasks.stop().await;
-    cluster.shutdown().await;
+    if tokio::time::timeout(STORAGE_DEADLINE, cluster.shutdown()).await.is_err() {
+        warn!(deadline = ?STORAGE_DEADLINE, "the storage did not close in time; what was acknowledged is on disk already");
+    }
     ended
 }
 
@@ -83,8 +98,9 @@ struct Built {
 async fn build(config: &Config, site: &site::Site, health: PartsHealth) -> anyhow::Result<Built> {
     let (dir, data_dir) = (config.data_dir.join(RAFT_DIR), config.data_dir.clone());
     let (cluster, store) = tokio::task::spawn_blocking(move || {
-        let store = Store::open(&data_dir).context("the asset store cannot be opened")?;
+        // The log first: its lock keeps a second process from sweeping away the uploads of the one that runs.
         let cluster = Cluster::open(Options { dir, engine: EngineKind::RocksDb })?;
+        let store = Store::open(&data_dir).context("the asset store cannot be opened")?;
         anyhow::Ok((cluster, Arc::new(store)))
     })
     .await??;
@@ -95,8 +111,12 @@ async fn build(config: &Config, site: &site::Site, health: PartsHealth) -> anyho
     admin::bootstrap::first_token(&cluster, &config.data_dir).await?;
     let (sightings, reporter) = sightings::channel();
     let place = crate::catalog::Site { address: site.address, http_port: site.http_port };
-    let catalog = Arc::new(Catalog::new(cluster.clone(), place, loaders, store.clone(), sightings));
-    let context = admin::Context { health, checks: checks(), ..admin::Context::new(cluster.clone(), store.clone()) };
+    let catalog = Arc::new(Catalog::new(cluster.clone(), place, loaders.clone(), store.clone(), sightings));
+    let context = admin::Context {
+        health,
+        checks: checks(loaders.clone()),
+        ..admin::Context::new(cluster.clone(), store.clone())
+    };
     Ok(Built { cluster, catalog, store, admin: admin::router(context), reporter, tls })
 }
 
@@ -136,10 +156,11 @@ fn start(bound: Bound, built: Built) -> Tasks {
     tasks
 }
 
-/// What the admin API cannot know by itself and refuses or warns about.
-fn checks() -> admin::Checks {
+/// What the admin API cannot know by itself and warns about.
+fn checks(loaders: Arc<Loaders>) -> admin::Checks {
     admin::Checks {
-        template: Arc::new(|source| Template::parse(source).map(drop).map_err(|error| error.to_string())),
+        template: Arc::new(boot::check_template),
+        loader_served: Arc::new(move |name| loaders.get(name).is_some()),
         loader_classes: dhcp::Architecture::names().map(str::to_owned).collect(),
     }
 }

@@ -8,8 +8,12 @@ mod blobs;
 mod certificates;
 #[path = "api/errors.rs"]
 mod errors;
+#[path = "api/repeats.rs"]
+mod repeats;
 #[path = "api/server.rs"]
 mod server;
+#[path = "api/silence.rs"]
+mod silence;
 
 use serde_json::{Value, json};
 use server::Server;

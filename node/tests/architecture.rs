@@ -25,23 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("admin", &["assets", "idle", "matchbox_json"]),
     ("client", &[]),
     ("cli", &["client", "config", "import", "matchbox_json"]),
-    (
-        "run",
-        &[
-            "admin",
-            "assets",
-            "boot",
-            "catalog",
-            "config",
-            "dhcp",
-            "loaders",
-            "log",
-            "sightings",
-            "tasks",
-            "template",
-            "tftp",
-        ],
-    ),
+    ("run", &["admin", "assets", "boot", "catalog", "config", "dhcp", "loaders", "log", "sightings", "tasks", "tftp"]),
 ];
 
 /// Crates that may be named in one member of the workspace only.

@@ -351,3 +351,17 @@ async fn until(condition: impl Fn() -> bool) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
+
+#[test]
+fn a_folder_that_takes_no_blobs_is_said_when_it_is_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("blobs")).unwrap();
+    // There nobody may move a file to, not even root.
+    std::os::unix::fs::symlink("/proc/sys", dir.path().join("blobs/sha256")).unwrap();
+    let error = Store::open(dir.path()).unwrap_err().to_string();
+    assert!(
+        error.contains("nothing can be written") && error.contains("must be a folder this user may write"),
+        "{error}"
+    );
+    assert!(fs::read_dir(dir.path().join("tmp")).unwrap().next().is_none(), "the probe is gone");
+}

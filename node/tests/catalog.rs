@@ -134,7 +134,7 @@ fn a_machine_on_hold_is_not_answered_and_may_have_its_own_loader() {
     let machine = || rig.catalog.machine(HardwareAddress(MACHINE), None);
     assert_eq!(machine(), None);
     let policy = MachinePolicy { hold: true, loader: "ipxe.efi".into(), discovery_control: true };
-    rig.edit(Edit::SetMachinePolicy(Mac::ethernet(MACHINE), policy));
+    rig.edit(Edit::SetMachinePolicy(Mac::ethernet(MACHINE), policy.into()));
     let facts = machine().unwrap();
     assert!(facts.hold);
     assert_eq!(facts.boot_file.as_deref(), Some("ipxe.efi"));
@@ -153,6 +153,9 @@ fn tftp_gives_loaders_scripts_and_assets_by_name() {
         assert_eq!(word(&rig.tftp(script, Signature::Other)), "script", "{script}");
     }
     assert_eq!(word(&rig.tftp("no/such/file", Signature::Other)), "NotFound");
+    for other in ["arm64/snponly.efi", "i386/ipxe.efi"] {
+        assert_eq!(word(&rig.tftp(other, Signature::Other)), "NotFound", "{other} is for another processor than ours");
+    }
     rig.asset("undionly.kpxe", b"our own build");
     assert_eq!(word(&rig.tftp("undionly.kpxe", Signature::Other)), "file of 13", "an import replaces the packaged one");
 }

@@ -1,5 +1,7 @@
 //! The command line against a running admin API: what it does, what it prints, how it ends.
 
+#[path = "cli/safety.rs"]
+mod safety;
 #[path = "api/server.rs"]
 #[expect(dead_code, reason = "shared with the tests of the API, which use more of it")]
 mod server;
@@ -192,7 +194,7 @@ fn a_folder_of_files_becomes_one_change() {
     assert_eq!(bench.json(&["settings", "get"])["extra_kernel_args"], serde_json::json!(["quiet"]));
 
     let only = bench.file("only.yaml", "kind: profile\nid: spare\n");
-    let done = bench.run(&["apply", "-f", &only, "--replace", "profile,group"]).ok();
+    let done = bench.run(&["apply", "-f", &only, "--replace", "profile,group", "--allow-empty"]).ok();
     assert!(done.contains("2 deleted") && done.contains("profile/worker deleted"), "{done}");
 }
 
@@ -213,7 +215,7 @@ fn a_mistake_is_said_by_file_line_and_field_and_changes_nothing() {
         ("kind: profile\nid: [a\n", "c.yaml:"),
         ("id: a\n", "c.yaml:1: kind: the object does not say what it is"),
         ("kind: template\ntype: generic\nname: t\ncontent_file: gone\n", "gone cannot be read"),
-        ("kind: profile\nid: a\n---\nkind: profile\nid: a\n", "c.yaml:4: profile/a is in items[0] already"),
+        ("kind: profile\nid: a\n---\nkind: profile\nid: a\n", "c.yaml:1 already"),
     ];
     for (text, want) in cases {
         let file = bench.file("c.yaml", text);
@@ -278,6 +280,9 @@ fn settings_machines_and_tokens_are_set_by_words() {
     assert_eq!((&now["dhcp_mode"], &now["loaders"]), (&"proxy".into(), &serde_json::json!({})));
     assert!(bench.run(&["settings", "set", "dhcp_mode=maybe"]).failed(1).contains("dhcp_mode: unknown variant"));
     assert!(bench.run(&["settings", "set", "dhcp_mode"]).failed(2).contains("no KEY=VALUE"));
+    assert!(bench.run(&["settings", "unset", "nope"]).failed(1).contains("unknown field `nope`"));
+    assert!(bench.run(&["settings", "unset", "loaders.nope"]).failed(1).contains("no class of firmware"));
+    assert!(bench.run(&["settings", "set", "dhcp_mode=off", "dhcp_mode=proxy"]).failed(2).contains("twice"));
 
     bench.run(&["machine", "set", "52:54:00:00:00:01", "hold=true", "loader=a.efi"]).ok();
     let listed = bench.run(&["machine", "list", "--held"]).ok();
@@ -314,18 +319,27 @@ fn a_matchbox_directory_is_taken_over_as_one_change() {
     bench.run(&["profile", "put", "-f", &bench.file("old.yaml", "id: old\n")]).ok();
 
     let rehearsal = bench.run(&["import", "matchbox", dir, "--dry-run"]);
-    assert!(rehearsal.error.contains("2 assets would be sent"), "{rehearsal:?}");
-    assert!(rehearsal.ok().contains("5 created"));
-    let said = bench.run(&["import", "matchbox", dir, "--replace"]);
+    assert!(
+        rehearsal.error.contains("2 assets would be sent") && !rehearsal.error.contains("no asset"),
+        "{rehearsal:?}"
+    );
+    assert!(rehearsal.ok().contains("7 created"));
+    let said = bench.run(&["import", "matchbox", dir]);
     assert!(said.error.contains("left out: ") && said.error.contains("broken.json"), "{}", said.error);
-    let done = said.ok();
-    assert!(done.contains("7 created") && done.contains("profile/old deleted"), "{done}");
+    assert!(said.error.contains("group/n1: selector: it wins over group/n2"), "{}", said.error);
+    assert!(said.ok().contains("7 created"));
+    assert!(bench.run(&["import", "matchbox", dir, "--strict"]).error.contains("1 files were left out"));
+    assert_eq!(bench.run(&["import", "matchbox", dir, "--strict"]).code, 1);
+    fs::remove_file(bench.files.path().join("m/profiles/broken.json")).unwrap();
+    let done = bench.run(&["import", "matchbox", dir, "--replace"]).ok();
+    assert!(done.contains("7 unchanged, 1 deleted") && done.contains("profile/old deleted"), "{done}");
     assert_eq!(bench.run(&["asset", "get", "sub/i", "-"]).ok(), "initrd");
     assert!(bench.run(&["group", "get", "n1", "-o", "json"]).ok().contains("1.0"));
     let binary = bench.server.get("/api/v1/templates/cloud/binary?content=true").bytes;
     assert_eq!(binary, [0xff, 0x00]);
     assert!(bench.run(&["import", "matchbox", dir, "--replace"]).ok().contains("7 unchanged, 0 deleted"));
-    assert!(bench.run(&["import", "matchbox", "/nonexistent"]).failed(1).contains("/nonexistent"));
+    let gone = bench.run(&["import", "matchbox", "/nonexistent"]).failed(1);
+    assert!(gone.contains("/nonexistent") && gone.contains("No such file"), "{gone}");
 }
 
 #[test]
@@ -347,8 +361,11 @@ fn who_cannot_be_reached_or_trusted_is_said_with_what_to_do() {
     let folder = bench.run(&["status", "--token-file", dir]).failed(64);
     assert!(folder.contains("token cannot be read"), "{folder}");
     let empty = bench.run(&["status", "--token-file", &bench.file("empty", "\n")]).failed(64);
-    assert!(empty.contains("one line"), "{empty}");
+    assert!(empty.contains("one line") && empty.contains("/empty: "), "{empty}");
+    let unknown = bench.file("unknown", raftboot::admin::Secret::generate().unwrap().reveal());
+    let refused = bench.run(&["status", "--token-file", &unknown]).failed(1);
+    assert!(refused.contains(&format!("the token came from {unknown}")), "{refused}");
     let no_ca = bench.run(&["status", "--ca-file", &bench.file("ca", "hello")]).failed(64);
-    assert!(no_ca.contains("holds no PEM certificate"), "{no_ca}");
+    assert!(no_ca.contains("/ca: ") && no_ca.contains("holds no PEM certificate"), "{no_ca}");
     assert!(Path::new(dir).join("admin.token").exists());
 }

@@ -233,6 +233,36 @@ fn a_token_file_that_cannot_be_read_is_said_with_its_path() {
 }
 
 #[test]
+fn a_configuration_that_does_not_fit_the_host_is_found_by_check_config() {
+    let node = Node::new();
+    let check = |more: &str| {
+        node.configure(more);
+        let output = node.command(&["check-config", "--config"]).arg(node.config()).output().expect("the binary runs");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let (code, text) = check("");
+    assert!(code == Some(0) && text.contains("http://127.0.0.1:"), "{text}");
+    let (code, text) = check("interface = \"nope0\"");
+    assert!(code == Some(64) && text.contains("`nope0` does not exist"), "{text}");
+}
+
+#[test]
+fn a_second_node_leaves_the_uploads_of_the_first_alone() {
+    let mut first = Node::new();
+    first.start_until_ready();
+    let upload = first.data().join("tmp/upload-of-the-first");
+    fs::write(&upload, "half of it").expect("the folder is there");
+    let mut second = Node::new();
+    let text = fs::read_to_string(second.config()).expect("just written");
+    let text = text.replace(&second.data().display().to_string(), &first.data().display().to_string());
+    fs::write(second.config(), text).expect("a writable folder");
+    second.start();
+    assert_eq!(second.wait().code(), Some(1));
+    assert!(upload.exists(), "the second process swept away an upload of the first");
+}
+
+#[test]
 fn json_logs_are_one_object_a_line() {
     let mut node = Node::new();
     let text = fs::read_to_string(node.config()).expect("just written") + "[log]\nformat = \"json\"\n";

@@ -224,15 +224,79 @@ fn clients_are_told_why_there_is_no_file() {
         client("curl", &["-sS", "--path-as-is", "-o", "/dev/null", &url])
     };
     assert_eq!(fetch("nothing").unwrap_err().0, Some(CURL_NOT_FOUND));
-    assert!(fetch("busy").is_err());
     assert!(fetch("../../etc/passwd").is_err());
     assert!(fetch("gone").is_err());
     assert_eq!(server.ended("gone").0, Ending::SourceFailed);
     server.event("not found", |event| event.what == What::Refused(Refusal::NotFound));
-    server.event("busy", |event| event.what == What::Refused(Refusal::Busy));
     server.event("a bad name", |event| matches!(event.what, What::Refused(Refusal::BadName(_))));
     let upload = client("curl", &["-sS", "-T", "/etc/hostname", &format!("tftp://127.0.0.1:{port}/x")]);
     assert!(upload.is_err(), "an upload was accepted");
+}
+
+#[test]
+fn a_busy_server_says_nothing_so_that_firmware_asks_again() {
+    let server = Server::start("127.0.0.1:0");
+    let peer = Peer::new("127.0.0.1:0");
+    for _ in 0..200 {
+        peer.send(server.address, &request("busy", &[("blksize", "1468")]));
+    }
+    server.event("busy", |event| event.what == What::Refused(Refusal::Busy));
+    assert!(peer.drain(Duration::from_millis(200)).is_empty(), "an error ends a firmware's boot");
+    // Waiting costs the client nothing: it is served as soon as there is something.
+    peer.send(server.address, &request("one", &[]));
+    assert_eq!(peer.receive().unwrap().0, [0, 3, 0, 1, 7]);
+    let busy = |event: &&Event| event.what == What::Refused(Refusal::Busy);
+    assert_eq!(server.files.events.lock().unwrap().iter().filter(busy).count(), 1, "one event for all repeats");
+}
+
+#[test]
+fn forged_requests_that_fill_the_table_do_not_keep_a_client_out() {
+    let server = Server::start("0.0.0.0:0");
+    let port = server.address.port();
+    let at = |third: u8, last: u8| SocketAddr::from(([127, 1, third, last], port));
+    // Each client address may have 32 transfers, and the table 4096. A transfer is known by our address too.
+    let peers: Vec<Peer> = (1..=135).map(|host| Peer::new(&format!("127.3.0.{host}:0"))).collect();
+    for peer in &peers {
+        for number in 0..32 {
+            peer.send(at(0, number + 1), &request("exact", &[("blksize", "1024")]));
+        }
+        // Its last answer is there, so the server has read them all.
+        for _ in 0..32 {
+            peer.receive().expect("an answer");
+        }
+    }
+    let evicted = |event: &Event| matches!(event.what, What::Ended { ending: Ending::Protocol(Outcome::NeverAnswered), duration, .. } if duration < PATIENCE);
+    server.event("an evicted transfer", evicted);
+    let honest = Peer::new("127.0.0.1:0");
+    honest.send(server.address, &request("one", &[]));
+    assert_eq!(honest.receive().unwrap().0, [0, 3, 0, 1, 7]);
+}
+
+#[test]
+fn blind_acknowledgements_bring_a_share_of_bytes_and_no_more() {
+    let server = Server::start("127.0.0.1:0");
+    let victim = Peer::new("127.0.0.1:0");
+    victim.send(server.address, &request("large", &[("blksize", "1432"), ("windowsize", "64")]));
+    let answer = victim.receive().unwrap().0;
+    assert_eq!(answer, b"\0\x06blksize\x001432\0windowsize\x008\0", "a stranger is granted small windows");
+    // A forger sees nothing: he acknowledges window after window and hopes. The victim here only counts.
+    let started = Instant::now();
+    let (mut bytes, mut block) = (0, 0u16);
+    while started.elapsed() < Duration::from_secs(1) {
+        victim.send(server.address, &[0, 4, (block >> 8) as u8, block as u8]);
+        victim.0.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        while let Some((packet, _)) = victim.receive() {
+            bytes += packet.len();
+            block = block.max(u16::from_be_bytes([packet[2], packet[3]]));
+            if block.is_multiple_of(8) {
+                break;
+            }
+        }
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let (burst, rate) = (tftp::flow::UNPROVEN_BURST_BYTES as f64, tftp::flow::UNPROVEN_BYTES_PER_SECOND as f64);
+    assert!(bytes as f64 > burst / 2.0, "{bytes} bytes: the forger was not even tried");
+    assert!((bytes as f64) < burst + rate * (seconds + 0.1), "{bytes} bytes in {seconds} s");
 }
 
 #[test]

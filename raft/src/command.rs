@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Asset, Group, Kind, MachinePolicy, Profile, Settings, Sighting, Template, TemplateKind, Token};
+use crate::state::{
+    Asset, Group, Kind, MachinePolicyChange, Profile, Settings, Sighting, Template, TemplateKind, Token,
+};
 use crate::types::{Digest, LogIndex, Mac, Timestamp};
 
 /// One replicated change: applied as a whole or not at all.
@@ -82,7 +84,7 @@ pub enum Edit {
     /// Machines seen on the network since the last such report.
     Sightings(Vec<Sighting>),
     /// What an operator wants of one machine.
-    SetMachinePolicy(Mac, MachinePolicy),
+    SetMachinePolicy(Mac, MachinePolicyChange),
     /// Forget a machine by any of its MACs.
     DeleteMachine(Mac),
 }
@@ -129,6 +131,31 @@ pub struct Refusal {
     pub message: String,
     /// What to do.
     pub hint: String,
+}
+
+/// Characters of one text of a refusal: it may quote what was sent, and it is stored with the idempotency key.
+pub const REFUSAL_TEXT_CHARS_MAX: usize = 256;
+
+impl Refusal {
+    /// A refusal of edit 0 whose texts are cut to `REFUSAL_TEXT_CHARS_MAX`.
+    #[must_use]
+    pub fn new(code: RefusalCode, object: &str, field: &str, message: &str, hint: &str) -> Self {
+        Self { edit: 0, code, object: cut(object), field: cut(field), message: cut(message), hint: cut(hint) }
+    }
+
+    /// The same, of the edit at that position.
+    #[must_use]
+    pub fn at(mut self, edit: u32) -> Self {
+        self.edit = edit;
+        self
+    }
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(REFUSAL_TEXT_CHARS_MAX - 1) {
+        Some((end, last)) if end + last.len_utf8() < text.len() => format!("{}…", &text[..end]),
+        _ => text.to_owned(),
+    }
 }
 
 /// The kinds of refusal; each has one HTTP status, chosen in the admin API.

@@ -23,7 +23,16 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// When the rename or the sync of the directory fails.
 pub(crate) fn publish(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
-    sync_dir(to.parent().unwrap_or(Path::new(".")))
+    sync_dir(parent_of(to))
+}
+
+/// The directory that holds a name; `.` for a bare one.
+pub(crate) fn parent_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(if path.has_root() {
+        "/"
+    } else {
+        "."
+    }))
 }
 
 /// Makes the names in a directory durable.

@@ -43,7 +43,7 @@ impl Home {
     /// # Errors
     /// When it cannot be made or read, is in use, or was written by a newer version.
     pub fn open(dir: &Path) -> Result<Self, HomeError> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| unusable(dir, &error))?;
+        make_dir(dir).map_err(|error| unusable(dir, &error))?;
         let lock = lock(dir)?;
         let path = dir.join("identity");
         let identity = match fs::read(&path) {
@@ -144,10 +144,24 @@ impl Home {
         let bytes = codec::encode(identity).map_err(|error| refuse("writing", &path, &error, "report this"))?;
         files::sync_dir(&self.dir)
             .and_then(|()| files::replace(&path, &bytes))
-            .and_then(|()| self.dir.parent().map_or(Ok(()), files::sync_dir))
+            .and_then(|()| files::sync_dir(files::parent_of(&self.dir)))
             .map_err(|error| unusable(&path, &error))?;
         self.identity = Some(identity.clone());
         Ok(())
+    }
+}
+
+/// Makes a directory and those above it, each with its name durable: else a loss of power takes all that is in it.
+fn make_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = files::parent_of(dir);
+    make_dir(parent)?;
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => files::sync_dir(parent),
     }
 }
 

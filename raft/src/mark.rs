@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use crate::codec::{self, CodecError, DurableMark};
 use crate::failure::{Fatal, Health, write_hint};
+use crate::files;
 
 /// Two slots, written in turn, so that one is whole whenever power goes.
 const SLOT_BYTES: usize = 512;
@@ -45,16 +46,21 @@ pub enum MarkError {
 }
 
 impl MarkFile {
-    /// Makes an empty note; nothing has been synced yet.
+    /// Makes an empty note where there is none; nothing has been synced yet. The file gets its name once it is whole.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// When there is one, or the disk does not take it.
     pub fn create(path: &Path, sync: bool) -> Result<Self, MarkError> {
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
+        if path.try_exists()? {
+            return Err(MarkError::Io(io::ErrorKind::AlreadyExists.into()));
+        }
+        let beside = path.with_extension("new");
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&beside)?;
         let mut mark = Self { file, path: path.to_owned(), next_slot: 0, round: 0, sync };
         // Both slots, so that the file has its full size from the start and later notes change no metadata.
         mark.write(0)?;
         mark.write(0)?;
+        files::publish(&beside, path)?;
         Ok(mark)
     }
 
@@ -182,6 +188,15 @@ mod tests {
         assert_eq!(MarkFile::open(&path, true).unwrap().round(), 9);
         torn.write_all_at(&[0xee; 2 * SLOT_BYTES], 0).unwrap();
         assert!(matches!(MarkFile::open(&path, true), Err(MarkError::Damaged(_))));
+    }
+
+    #[test]
+    fn a_note_that_is_there_is_never_replaced_by_an_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mark");
+        MarkFile::create(&path, true).unwrap().write(7).unwrap();
+        assert!(matches!(MarkFile::create(&path, true), Err(MarkError::Io(_))));
+        assert_eq!(MarkFile::open(&path, true).unwrap().round(), 7);
     }
 
     #[test]

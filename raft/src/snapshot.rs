@@ -10,9 +10,14 @@
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::codec::{self, Applied, CodecError, HEADER_BYTES, Header, Identity, SnapshotHeader, SnapshotTrailer};
 use crate::files;
+use crate::writer::join_until;
 
 /// The ending of a finished snapshot.
 const FINISHED: &str = "snapshot";
@@ -56,11 +61,24 @@ pub struct SnapshotFile {
     pub file: File,
 }
 
-/// The directory of this node's snapshots; at most one is finished.
+/// The directory of this node's snapshots: the newest finished one, and meanwhile the one that is being installed.
 #[derive(Debug, Clone)]
 pub struct Snapshots {
     dir: PathBuf,
     identity: Identity,
+    shared: Arc<Shared>,
+}
+
+/// One is built by a thread of its own while another may arrive and be installed.
+#[derive(Debug, Default)]
+struct Shared {
+    /// The one that replaces the records at this moment: it stays whatever else is finished. Names of finished
+    /// snapshots are given and removed under this lock.
+    installing: Mutex<Option<PathBuf>>,
+    /// Tells unfinished files of the same log entry apart.
+    unfinished: AtomicU64,
+    stopping: AtomicBool,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Snapshots {
@@ -70,14 +88,50 @@ impl Snapshots {
     /// When the directory cannot be made or read.
     pub fn open(dir: PathBuf, identity: Identity) -> io::Result<Self> {
         fs::create_dir_all(&dir)?;
-        let snapshots = Self { dir, identity };
+        let snapshots = Self { dir, identity, shared: Arc::default() };
         for path in snapshots.files(UNFINISHED)? {
             fs::remove_file(path)?;
         }
-        if let Some(newest) = snapshots.newest()? {
-            snapshots.remove_others(&newest)?;
-        }
         Ok(snapshots)
+    }
+
+    /// Removes all finished snapshots but the newest and the one that is being installed.
+    ///
+    /// # Errors
+    /// When the directory cannot be read or written.
+    pub fn tidy(&self) -> io::Result<()> {
+        let installing = lock(&self.shared.installing);
+        self.newest()?.map_or(Ok(()), |newest| self.remove_older(&newest, installing.as_deref()))
+    }
+
+    /// Keeps a snapshot that is about to replace the records, until `installed`.
+    pub fn keep(&self, path: &Path) {
+        *lock(&self.shared.installing) = Some(path.to_owned());
+    }
+
+    /// The records are those of the snapshot that was kept; it is as good as any other now.
+    pub fn installed(&self) {
+        *lock(&self.shared.installing) = None;
+    }
+
+    /// Minds a thread that writes a snapshot.
+    pub(crate) fn mind(&self, thread: JoinHandle<()>) {
+        let mut threads = lock(&self.shared.threads);
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(thread);
+    }
+
+    /// Whether `stop` has been called: a snapshot that fails now is no failure.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.shared.stopping.load(Ordering::Acquire)
+    }
+
+    /// Gives up snapshots that are being written; says whether their threads have ended within `time`.
+    pub(crate) fn stop(&self, time: Duration) -> bool {
+        self.shared.stopping.store(true, Ordering::Release);
+        let threads = std::mem::take(&mut *lock(&self.shared.threads));
+        let until = Instant::now() + time;
+        threads.into_iter().all(|thread| join_until(thread, until).is_some())
     }
 
     /// Where they are.
@@ -114,8 +168,18 @@ impl Snapshots {
         applied: &Applied,
         fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), SnapshotError>) -> Result<(), SnapshotError>,
     ) -> Result<SnapshotFile, SnapshotError> {
-        let partial = self.dir.join(name_of(applied, UNFINISHED));
-        let result = self.write_frames(&partial, applied, fill).and_then(|()| self.finish(&partial, applied));
+        self.write_for(applied, fill, false)
+    }
+
+    fn write_for(
+        &self,
+        applied: &Applied,
+        fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), SnapshotError>) -> Result<(), SnapshotError>,
+        install: bool,
+    ) -> Result<SnapshotFile, SnapshotError> {
+        let number = self.shared.unfinished.fetch_add(1, Ordering::Relaxed);
+        let partial = self.dir.join(name_of(applied, &format!("{number}.{UNFINISHED}")));
+        let result = self.write_frames(&partial, applied, fill).and_then(|()| self.finish(&partial, applied, install));
         if result.is_err() {
             let _ = fs::remove_file(&partial);
         }
@@ -137,6 +201,9 @@ impl Snapshots {
         out.write_all(&codec::encode(&header).map_err(|error| SnapshotError::Frame(0, error))?)?;
         let mut records = 0;
         fill(&mut |frame| {
+            if self.is_stopping() {
+                return Err(SnapshotError::Source("this node is stopping".into()));
+            }
             records += 1;
             out.write_all(frame).map_err(SnapshotError::Io)
         })?;
@@ -147,25 +214,41 @@ impl Snapshots {
         Ok(())
     }
 
-    fn finish(&self, partial: &Path, applied: &Applied) -> Result<SnapshotFile, SnapshotError> {
+    /// Gives it its name. One that was built while a newer one arrived is not wanted any more: it stays readable
+    /// through the open file alone.
+    fn finish(&self, partial: &Path, applied: &Applied, install: bool) -> Result<SnapshotFile, SnapshotError> {
         let path = self.dir.join(name_of(applied, FINISHED));
+        let mut installing = lock(&self.shared.installing);
+        let file = File::open(partial)?;
+        if !install && self.newest()?.is_some_and(|newest| newest > path) {
+            fs::remove_file(partial)?;
+            return Ok(SnapshotFile { file, path });
+        }
         files::publish(partial, &path)?;
-        self.remove_others(&path)?;
-        Ok(SnapshotFile { file: File::open(&path)?, path })
+        if install {
+            *installing = Some(path.clone());
+        }
+        self.remove_older(&path, installing.as_deref())?;
+        Ok(SnapshotFile { file, path })
     }
 
-    /// Copies a snapshot that came from elsewhere, verifying every frame on the way, and makes it the current one.
+    /// Copies a snapshot that came from elsewhere, verifying every frame on the way, and makes it the current one, kept
+    /// until `installed`.
     ///
     /// # Errors
     /// When it is damaged, of another cluster, or the disk does not take it; then nothing has changed.
     pub fn import(&self, from: &SnapshotFile) -> Result<SnapshotFile, SnapshotError> {
-        if self.newest()?.as_ref() == Some(&from.path) {
-            return Ok(SnapshotFile { path: from.path.clone(), file: File::open(&from.path)? });
+        {
+            let mut installing = lock(&self.shared.installing);
+            if self.newest()?.as_ref() == Some(&from.path) {
+                *installing = Some(from.path.clone());
+                return Ok(SnapshotFile { path: from.path.clone(), file: File::open(&from.path)? });
+            }
         }
         let mut frames = Frames::new(BufReader::with_capacity(BUFFER_BYTES, File::open(&from.path)?));
         let header = frames.header()?;
         self.check_origin(&header)?;
-        self.write(&header.applied, |sink| frames.records(|_, frame| sink(frame)))
+        self.write_for(&header.applied, |sink| frames.records(|_, frame| sink(frame)), true)
     }
 
     /// Reads a snapshot to its end, verifying everything; `each` is given every encoded record.
@@ -201,14 +284,18 @@ impl Snapshots {
         Ok(found)
     }
 
-    fn remove_others(&self, keep: &Path) -> io::Result<()> {
+    fn remove_older(&self, than: &Path, installing: Option<&Path>) -> io::Result<()> {
         for path in self.files(FINISHED)? {
-            if path != keep {
+            if *path < *than && Some(&*path) != installing {
                 fs::remove_file(path)?;
             }
         }
         Ok(())
     }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sorts as the log does.

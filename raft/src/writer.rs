@@ -6,7 +6,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -28,6 +28,9 @@ const ROUND_JOBS_MAX: usize = 1024;
 const ROUND_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How often the store is asked for failures behind our back.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a thread that is to end is looked at.
+const STOP_POLL: Duration = Duration::from_millis(2);
 
 type Done = oneshot::Sender<io::Result<()>>;
 
@@ -83,14 +86,27 @@ impl Writer {
         self.ask(|done| Job::Write(batch, durability, done)).await
     }
 
-    /// Writes what is queued, notes what is synced, closes the store and ends the thread.
-    pub fn stop(&self) {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            let _ = self.queue.send(Job::Stop);
-            if thread.join().is_err() {
-                self.health
-                    .fail(Fatal("the storage thread panicked; this is a bug: report it, then start again".into()));
+    /// Writes what is queued, notes what is synced, closes the store and ends the thread; says whether it has ended.
+    /// After `time` a disk that does not answer is reported and left behind: nobody has been promised what it holds up.
+    pub fn stop(&self, time: Duration) -> bool {
+        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return true };
+        let until = Instant::now() + time;
+        while let Err(TrySendError::Full(_)) = self.queue.try_send(Job::Stop)
+            && Instant::now() < until
+        {
+            std::thread::park_timeout(STOP_POLL);
+        }
+        match join_until(thread, until) {
+            Some(Ok(())) => true,
+            Some(Err(_)) => {
+                let text = "the storage thread panicked; this is a bug: report it, then start again";
+                self.health.fail(Fatal(text.into()));
+                true
+            }
+            None => {
+                let text = format!("the disk has not answered for {time:?}; check it and the kernel log");
+                self.health.fail(Fatal(text));
+                false
             }
         }
     }
@@ -109,6 +125,17 @@ impl Writer {
     fn gone(&self) -> io::Error {
         self.health.check().err().unwrap_or_else(|| io::Error::other("the storage has been closed"))
     }
+}
+
+/// Joins a thread, unless it runs on beyond `until`.
+pub(crate) fn join_until(thread: JoinHandle<()>, until: Instant) -> Option<std::thread::Result<()>> {
+    while !thread.is_finished() {
+        if Instant::now() >= until {
+            return None;
+        }
+        std::thread::park_timeout(STOP_POLL);
+    }
+    Some(thread.join())
 }
 
 struct Worker {

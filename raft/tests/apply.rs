@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use raft::codec::encode_record;
 use raft::command::{Command, Edit, Effect, Guard, GuardedEdit, Outcome, RefusalCode};
 use raft::state::{
-    Asset, Group, Kind, MachinePolicy, Profile, REPLAYS_MAX, RecordKey, Settings, Sighting, State, Template,
-    TemplateKind,
+    Asset, Group, Kind, MachinePolicy, MachinePolicyChange, Profile, REPLAYS_MAX, RecordKey, Settings, Sighting, State,
+    Template, TemplateKind,
 };
 use raft::types::{Digest, LogIndex, Mac, Timestamp};
 
@@ -212,7 +212,7 @@ fn machines_gather_what_they_say_and_keep_what_an_operator_wants() {
     let uuid = "4c4c4544-0000-1000-8000-000000000001";
     let policy = MachinePolicy { hold: true, ..MachinePolicy::default() };
     let mut state = state_of([
-        command([Edit::SetMachinePolicy(mac(1), policy.clone())]),
+        command([Edit::SetMachinePolicy(mac(1), policy.clone().into())]),
         command([Edit::Sightings(vec![sighting(1, uuid, 50)])]),
         // A second card of the same machine, known by its UUID.
         command([Edit::Sightings(vec![sighting(2, uuid, 60)])]),
@@ -222,10 +222,10 @@ fn machines_gather_what_they_say_and_keep_what_an_operator_wants() {
     assert_eq!((machine.first_seen, machine.last_seen), (Timestamp(50), Timestamp(60)));
     assert_eq!(machine.policy, policy);
     assert_eq!(state.machines().len(), 1);
-    // A silent field does not wipe what is known, an old report does not turn time back.
+    // A silent field does not wipe what is known. A clock that was ahead does not stop time: the later entry counts.
     let (outcome, _) = state.apply(LogIndex(4), &command([Edit::Sightings(vec![sighting(1, "", 10)])]));
-    assert_eq!(outcome, Outcome::Applied { edits: vec![Effect::Unchanged], pruned: 0 });
-    assert_eq!(state.machine_of_uuid(uuid).unwrap().last_seen, Timestamp(60));
+    assert_eq!(outcome, Outcome::Applied { edits: vec![Effect::Updated], pruned: 0 });
+    assert_eq!(state.machine_of_uuid(uuid).unwrap().last_seen, Timestamp(10));
     state.apply(LogIndex(5), &command([Edit::DeleteMachine(mac(2))]));
     assert!(state.machine(&mac(1)).is_none() && state.machine_of_uuid(uuid).is_none());
 }
@@ -254,7 +254,7 @@ fn any_edit() -> impl Strategy<Value = Edit> {
         (0_u8..6, uuid, 1_u64..100).prop_map(|(last, uuid, at)| Edit::Sightings(vec![sighting(last, uuid, at)])),
         (0_u8..6, any::<bool>()).prop_map(|(last, hold)| Edit::SetMachinePolicy(
             mac(last),
-            MachinePolicy { hold, ..MachinePolicy::default() }
+            MachinePolicyChange { hold: Some(hold), ..MachinePolicyChange::default() }
         )),
         (0_u8..6).prop_map(|last| Edit::DeleteMachine(mac(last))),
     ]

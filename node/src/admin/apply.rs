@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
 use super::body::{APPLY_BYTES_MAX, blocking, whole};
-use super::document;
+use super::document::{self, Bytes};
 use super::error::{Answer, ApiError, PROBLEMS_MAX};
 use super::json::{self, Members};
 use super::warnings::{self, Warning};
@@ -34,6 +34,9 @@ struct Request {
     /// Say what would happen and do nothing.
     #[serde(default)]
     dry_run: bool,
+    /// Bytes that will have been uploaded by the time it is done; only for a dry run.
+    #[serde(default)]
+    promised: Vec<Digest>,
 }
 
 /// The answer to an `apply`.
@@ -65,14 +68,16 @@ pub(super) async fn apply(
     let write = write.without_guard()?;
     let bytes = whole(&headers, body, APPLY_BYTES_MAX).await?;
     let reader = context.clone();
-    let (change, digest, dry_run) = blocking(move || {
+    let asked = write.clone();
+    let (change, digest, dry_run, repeated) = blocking(move || {
         let request: Request = json::read(&bytes)?;
-        let dry_run = request.dry_run;
-        Ok((change_of(&reader, &caller, request)?, Digest::of(&bytes), dry_run))
+        let (dry_run, digest) = (request.dry_run, Digest::of(&bytes));
+        let repeated = !dry_run && asked.is_repeated(&reader, digest);
+        Ok((change_of(&reader, &caller, request, repeated)?, digest, dry_run, repeated))
     })
     .await?;
-    let before = context.cluster.read();
-    let doomed = doomed(&before, &change);
+    // What an earlier change removed is not known any more, only how much it was.
+    let doomed = if repeated { Vec::new() } else { doomed(&context.cluster.read(), &change) };
     let edits: Vec<Edit> = change.edits.iter().map(|edit| edit.edit.clone()).collect();
     let place = |at: u32| format!("items[{at}]");
     let done = if dry_run {
@@ -91,6 +96,7 @@ fn report(context: &Context, done: &Done, edits: &[Edit], doomed: Vec<RecordKey>
         .zip(&done.effects)
         .filter_map(|(edit, effect)| Some(Item { object: key_of(edit)?.to_string(), effect: effect_name(*effect) }));
     let pruned = doomed.iter().map(|key| Item { object: key.to_string(), effect: "deleted" });
+    let removed: Vec<Edit> = doomed.iter().filter_map(removal).collect();
     Applied {
         index: (!dry_run).then_some(done.index),
         dry_run,
@@ -99,12 +105,30 @@ fn report(context: &Context, done: &Done, edits: &[Edit], doomed: Vec<RecordKey>
         unchanged: count(Effect::Unchanged),
         pruned: done.pruned,
         effects: put.chain(pruned).collect(),
-        warnings: warnings::of(edits, &done.state, &context.checks),
+        warnings: warnings::of(edits.iter().chain(&removed), &done.state, &context.checks),
+    }
+}
+
+/// The edit that would have removed it.
+fn removal(key: &RecordKey) -> Option<Edit> {
+    match key {
+        RecordKey::Profile(id) => Some(Edit::DeleteProfile(id.clone())),
+        RecordKey::Template(kind, name) => Some(Edit::DeleteTemplate(*kind, name.clone())),
+        _ => None,
     }
 }
 
 /// Every mistake of every item, in one answer.
-fn change_of(context: &Context, caller: &Caller, request: Request) -> Answer<Change> {
+fn change_of(context: &Context, caller: &Caller, request: Request, repeated: bool) -> Answer<Change> {
+    if !request.promised.is_empty() && !request.dry_run {
+        let message = "bytes can only be promised for a dry run";
+        return Err(ApiError::unprocessable("invalid", message, "upload them first").at("promised"));
+    }
+    let stored = match request.promised.as_slice() {
+        _ if repeated => Bytes::Any,
+        [] => Bytes::Stored,
+        promised => Bytes::Promised(promised),
+    };
     for (at, kind) in request.replace.iter().enumerate() {
         if !matches!(kind, Kind::Profile | Kind::Group | Kind::Template | Kind::Asset) {
             let hint = "write profile, group, template or asset; others are changed one by one";
@@ -117,7 +141,7 @@ fn change_of(context: &Context, caller: &Caller, request: Request) -> Answer<Cha
     let mut errors = Vec::new();
     let mut first_of: BTreeMap<RecordKey, usize> = BTreeMap::new();
     for (at, item) in request.items.into_iter().enumerate() {
-        let read = document::read(context, &state, item, None).and_then(|edit| {
+        let read = document::read(context, &state, item, None, stored).and_then(|edit| {
             if matches!(edit.edit, Edit::PutSettings(_)) {
                 // As on their own path.
                 caller.must_be(Role::Admin).map_err(|error| error.at("kind"))?;

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::clock;
 use super::secret::Secret;
 use super::tls::write_whole;
-use super::tokens::admins;
+use super::tokens::{NODE, admins};
 
 /// The file in the data directory.
 pub const TOKEN_FILE: &str = "admin.token";
@@ -48,8 +48,9 @@ pub enum BootstrapError {
     Refused(String),
 }
 
-/// If the cluster has no token that may administer it, makes one: that of the file if there is one (so it can be
-/// placed there beforehand), else a new one, written to the file first. Otherwise changes nothing.
+/// If the cluster has no token that may administer it, makes one. A cluster that holds nothing yet takes that of the
+/// file if there is one (so it can be placed there beforehand); any other gets a new one, written to the file first.
+/// Otherwise changes nothing.
 ///
 /// # Errors
 /// If the file is there and cannot be used, or nothing can be committed for 30 s.
@@ -67,7 +68,10 @@ pub async fn first_token(cluster: &Cluster, data_dir: &Path) -> Result<(), Boots
         }
         return Ok(());
     }
-    let token = match held {
+    // What was put there before the very first start is taken as it is. Later, a token in the file that the cluster
+    // does not know has been revoked, and must not come back.
+    let is_new = state.records().next().is_none();
+    let token = match held.filter(|_| is_new) {
         Some(token) => token,
         None => {
             let token = Secret::generate().map_err(BootstrapError::Random)?;
@@ -79,7 +83,11 @@ pub async fn first_token(cluster: &Cluster, data_dir: &Path) -> Result<(), Boots
         }
     };
     commit(cluster, &token).await?;
-    info!(file = %file.display(), "made the first admin token");
+    if is_new {
+        info!(file = %file.display(), "made the first admin token");
+    } else {
+        warn!(file = %file.display(), "nobody could administer this cluster any more: made a new admin token");
+    }
     Ok(())
 }
 
@@ -106,7 +114,7 @@ async fn commit(cluster: &Cluster, token: &Secret) -> Result<(), BootstrapError>
     let deadline = Instant::now() + WAIT_MAX;
     loop {
         let command = Command {
-            actor: "node".into(),
+            actor: NODE.into(),
             at: clock::now(),
             idempotency_key: String::new(),
             fingerprint: Digest([0; 32]),

@@ -26,6 +26,17 @@ pub(super) struct Expected<'a> {
     pub name: &'a str,
 }
 
+/// What is known of the bytes that assets name.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Bytes<'a> {
+    /// They must be stored here.
+    Stored,
+    /// So must they, or be one of these: a rehearsal before they are sent.
+    Promised(&'a [Digest]),
+    /// It does not matter: the change was made before and is only to be answered again.
+    Any,
+}
+
 /// Reads an object. Its `kind` says what it is, unless `expected` does. May touch the disk, for assets.
 ///
 /// # Errors
@@ -35,6 +46,7 @@ pub(super) fn read(
     state: &State,
     mut object: Members,
     expected: Option<Expected<'_>>,
+    bytes: Bytes<'_>,
 ) -> Answer<GuardedEdit> {
     let said: Option<String> = object.take("kind")?;
     let kind = match (said.as_deref(), expected) {
@@ -63,7 +75,7 @@ pub(super) fn read(
             Edit::PutGroup(json.into()).into()
         }
         "template" => Edit::PutTemplate(template(object)?).into(),
-        "asset" => Edit::PutAsset(asset(context, object)?).into(),
+        "asset" => Edit::PutAsset(asset(context, object, bytes)?).into(),
         "settings" => {
             let guard = state.settings().map_or(Guard::Absent, |stored| Guard::Revision(stored.revision));
             GuardedEdit { guard, edit: Edit::PutSettings(merged(context, state, object.finish()?)?) }
@@ -144,12 +156,17 @@ struct AssetJson {
 }
 
 /// A name for bytes that are here already. They are kept from the collector until the name is committed.
-fn asset(context: &Context, object: Members) -> Answer<Asset> {
+fn asset(context: &Context, object: Members, bytes: Bytes<'_>) -> Answer<Asset> {
     let AssetJson { name, digest, media_type, origin, .. } = object.finish()?;
     let digest = parse_digest(&digest)?;
     let size =
         context.store.hold(&digest).map_err(|error| ApiError::internal(format!("the blob store failed: {error}")))?;
-    let size = size.ok_or_else(|| {
+    let missing = match bytes {
+        Bytes::Stored => None,
+        Bytes::Promised(promised) => promised.contains(&digest).then_some(0),
+        Bytes::Any => Some(0),
+    };
+    let size = size.or(missing).ok_or_else(|| {
         let hint = format!("upload the bytes first: PUT /api/v1/blobs/{digest}");
         ApiError::unprocessable("blob_missing", format!("no bytes with sha256 {digest} are stored"), hint).at("digest")
     })?;
@@ -178,6 +195,14 @@ pub(super) fn parse_digest(text: &str) -> Answer<Digest> {
 pub(super) fn merged(context: &Context, state: &State, patch: Value) -> Answer<Settings> {
     let now = state.settings().map(|stored| SettingsJson::from(&stored.value)).unwrap_or_default();
     let mut value = serde_json::to_value(now).expect("settings are JSON");
+    // `null` for what does not exist would go unnoticed: it takes away nothing.
+    let known = |name: &String| value.get(name).is_some();
+    if let Some(name) = patch.as_object().and_then(|patch| patch.keys().find(|name| !known(name))) {
+        let hint = "`raftboot settings get` shows what can be set";
+        let message = format!("unknown field `{}`", name.escape_debug());
+        return Err(ApiError::unprocessable("invalid", message, hint).at(name.clone()));
+    }
+    known_classes(context, patch["loaders"].as_object().into_iter().flat_map(|loaders| loaders.keys()))?;
     merge(&mut value, patch);
     settings(context, &value)
 }
@@ -188,17 +213,22 @@ pub(super) fn merged(context: &Context, state: &State, patch: Value) -> Answer<S
 /// `invalid`, with the field's path.
 pub(super) fn settings(context: &Context, value: &Value) -> Answer<Settings> {
     let json: SettingsJson = super::json::read(value.to_string().as_bytes())?;
-    let classes = &context.checks.loader_classes;
-    if let Some(class) = json.loaders.keys().find(|class| !classes.is_empty() && !classes.contains(class)) {
-        let hint = format!("write one of {}", classes.join(", "));
-        let message = format!("`{}` is no class of firmware", class.escape_debug());
-        return Err(ApiError::unprocessable("invalid", message, hint).at(format!("loaders.{class}")));
-    }
+    known_classes(context, json.loaders.keys())?;
     Ok(json.into())
 }
 
+fn known_classes<'a>(context: &Context, mut named: impl Iterator<Item = &'a String>) -> Answer<()> {
+    let classes = &context.checks.loader_classes;
+    let unknown = named.find(|class| !classes.is_empty() && !classes.contains(class));
+    unknown.map_or(Ok(()), |class| {
+        let hint = format!("write one of {}", classes.join(", "));
+        let message = format!("`{}` is no class of firmware", class.escape_debug());
+        Err(ApiError::unprocessable("invalid", message, hint).at(format!("loaders.{class}")))
+    })
+}
+
 /// JSON Merge Patch (RFC 7396 §2). Only as deep as the patch is, which the JSON reader bounds.
-pub(super) fn merge(target: &mut Value, patch: Value) {
+fn merge(target: &mut Value, patch: Value) {
     let Value::Object(patch) = patch else {
         *target = patch;
         return;

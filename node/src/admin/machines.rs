@@ -5,13 +5,11 @@ use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
 use raft::command::Edit;
-use raft::state::{Machine, MachinePolicy};
+use raft::state::{Machine, MachinePolicy, MachinePolicyChange};
 use raft::types::{Digest, Mac};
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Deserializer};
 
 use super::body::{Asked, Names, OBJECT_BYTES_MAX, whole};
-use super::document::merge;
 use super::error::{Answer, ApiError};
 use super::list::{Page, page};
 use super::view::{self, PolicyJson};
@@ -101,10 +99,16 @@ pub(super) async fn write(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let mac = mac_of(&context, &id)?;
+    let write = write.without_guard()?;
     let bytes = whole(&headers, body, OBJECT_BYTES_MAX).await?;
+    let digest = Digest::of(&bytes);
+    if let Some(first) = write.repeated(&context, digest) {
+        return first;
+    }
+    let mac = mac_of(&context, &id)?;
     let policy: PolicyJson = json::read(&bytes)?;
-    write.without_guard()?.one(&context, Edit::SetMachinePolicy(mac, policy.into()), Digest::of(&bytes)).await
+    let policy = MachinePolicy::from(policy);
+    write.one(&context, Edit::SetMachinePolicy(mac, policy.into()), digest).await
 }
 
 pub(super) async fn patch(
@@ -114,19 +118,41 @@ pub(super) async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let mac = mac_of(&context, &id)?;
+    let write = write.without_guard()?;
     let bytes = whole(&headers, body, OBJECT_BYTES_MAX).await?;
-    let patch: Value = json::read(&bytes)?;
-    let state = context.cluster.read();
-    let now = state.machine(&mac).map(|machine| PolicyJson::from(&machine.policy)).unwrap_or_default();
-    let mut value = serde_json::to_value(now).expect("a policy is JSON");
-    merge(&mut value, patch);
-    let policy: PolicyJson = json::read(value.to_string().as_bytes())?;
-    let policy: MachinePolicy = policy.into();
-    write.without_guard()?.one(&context, Edit::SetMachinePolicy(mac, policy), Digest::of(&bytes)).await
+    let digest = Digest::of(&bytes);
+    if let Some(first) = write.repeated(&context, digest) {
+        return first;
+    }
+    let mac = mac_of(&context, &id)?;
+    let PolicyPatch { hold, loader, discovery_control } = json::read(&bytes)?;
+    let change = MachinePolicyChange { hold, loader, discovery_control };
+    write.one(&context, Edit::SetMachinePolicy(mac, change), digest).await
+}
+
+/// What is to change of a policy (RFC 7396): what is left out stays as it is, `null` is the default again. The change is
+/// merged where it is applied, so that nobody's change in between is lost.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyPatch {
+    #[serde(default, deserialize_with = "given")]
+    hold: Option<bool>,
+    #[serde(default, deserialize_with = "given")]
+    loader: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    discovery_control: Option<bool>,
+}
+
+fn given<'a, D: Deserializer<'a>, T: Deserialize<'a> + Default>(value: D) -> Result<Option<T>, D::Error> {
+    Option::deserialize(value).map(|value| Some(value.unwrap_or_default()))
 }
 
 pub(super) async fn delete(State(context): State<Context>, Names(id): Names<String>, write: Write) -> Answer<Response> {
+    let write = write.without_guard()?;
+    let digest = Digest::of(b"");
+    if let Some(first) = write.repeated(&context, digest) {
+        return first;
+    }
     let mac = mac_of(&context, &id)?;
-    write.without_guard()?.one(&context, Edit::DeleteMachine(mac), Digest::of(b"")).await
+    write.one(&context, Edit::DeleteMachine(mac), digest).await
 }

@@ -35,6 +35,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use raft::Cluster;
+use raft::state::TemplateKind;
 
 use crate::assets::Store;
 
@@ -60,6 +61,8 @@ pub struct Context {
     pub checks: Checks,
     /// Callers turned away.
     pub refused: Arc<RefusedCallers>,
+    /// Held while a token is revoked.
+    pub(crate) revoking: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Context {
@@ -74,6 +77,7 @@ impl Context {
             health: Arc::new(Vec::new),
             checks: Checks::default(),
             refused: Arc::default(),
+            revoking: Arc::default(),
         }
     }
 }
@@ -89,20 +93,22 @@ pub struct Health {
     pub detail: String,
 }
 
-/// Says what is wrong with a template's text.
-pub type CheckTemplate = Arc<dyn Fn(&[u8]) -> Result<(), String> + Send + Sync>;
+/// Says what is wrong with a template, by its kind, its name and its text.
+pub type CheckTemplate = Arc<dyn Fn(TemplateKind, &str, &[u8]) -> Result<(), String> + Send + Sync>;
 
 /// Checks of content that other modules can do and the replicated state does not.
 #[derive(Clone)]
 pub struct Checks {
-    /// Says what is wrong with a template's syntax. It is stored all the same, with a warning.
+    /// Says why a template will be refused to machines. It is stored all the same, with a warning.
     pub template: CheckTemplate,
+    /// Whether this node serves a boot loader of that name; others are stored all the same, with a warning.
+    pub loader_served: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     /// The firmware classes that settings may name a loader for; empty: any.
     pub loader_classes: Arc<[String]>,
 }
 
 impl Default for Checks {
     fn default() -> Self {
-        Self { template: Arc::new(|_| Ok(())), loader_classes: Arc::from([]) }
+        Self { template: Arc::new(|_, _, _| Ok(())), loader_served: Arc::new(|_| true), loader_classes: Arc::from([]) }
     }
 }

@@ -9,7 +9,7 @@ use raft::types::Digest;
 use serde::Deserialize;
 
 use super::body::{Asked, Names, OBJECT_BYTES_MAX, blocking, whole};
-use super::document::{self, Expected};
+use super::document::{self, Bytes, Expected};
 use super::error::{Answer, ApiError};
 use super::list::{Page, page};
 use super::write::Write;
@@ -129,7 +129,8 @@ async fn put(
     let reader = context.clone();
     let edit = blocking(move || {
         let object = json::read(&bytes)?;
-        document::read(&reader, &reader.cluster.read(), object, Some(Expected { kind, name: &id }))
+        let expected = Some(Expected { kind, name: &id });
+        document::read(&reader, &reader.cluster.read(), object, expected, Bytes::Stored)
     });
     write.one(&context, edit.await?.edit, digest).await
 }

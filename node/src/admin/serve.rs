@@ -1,10 +1,12 @@
 //! Holds the admin API's sockets: TLS, HTTP/1.1 and HTTP/2, everything bounded.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -28,10 +30,13 @@ use crate::idle::Idle;
 
 /// Connections open at once.
 const CONNECTIONS_MAX: usize = 512;
-/// TLS handshakes under way at once; they are the costly part of a connection.
-const HANDSHAKES_MAX: usize = 64;
-/// How long a handshake may take.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// TLS handshakes under way at once; they are the costly part of a connection. More than one address may have
+/// connections, so that nobody alone can keep all of them waiting.
+const HANDSHAKES_MAX: usize = 128;
+/// Connections from one address at once.
+const PEER_CONNECTIONS_MAX: usize = 64;
+/// How long a client may take to begin, and how long its handshake may take then.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the head of a request may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long nothing may move on a connection; longer than any answer takes to begin.
@@ -125,19 +130,24 @@ async fn accept(listener: TcpListener, tls: Arc<ServerConfig>, router: Router, s
     let acceptor = TlsAcceptor::from(tls);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let peers = Peers::default();
     let mut connections = JoinSet::new();
     while let Some(Ok(place)) = stop.run_until_cancelled(places.clone().acquire_owned()).await {
         let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else { break };
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((socket, peer)) => {
+                let Some(counted) = peers.enter(peer.ip()) else {
+                    debug!(%peer, "an admin connection was closed: its address has too many");
+                    continue;
+                };
                 let (acceptor, handshakes) = (acceptor.clone(), handshakes.clone());
                 let (router, stop) = (router.clone(), stop.clone());
                 connections.spawn(async move {
                     if let Some(stream) = handshake(socket, peer, &acceptor, &handshakes).await {
                         connection(stream, peer, router, stop).await;
                     }
-                    drop(place);
+                    drop((place, counted));
                 });
             }
             Err(error) => {
@@ -152,6 +162,44 @@ async fn accept(listener: TcpListener, tls: Arc<ServerConfig>, router: Router, s
     }
 }
 
+/// How many connections each address has.
+#[derive(Clone, Default)]
+struct Peers(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+impl Peers {
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one more, until the answer is dropped; nothing if the address has as many as it may.
+    fn enter(&self, peer: IpAddr) -> Option<Counted> {
+        let peer = peer.to_canonical();
+        let mut all = self.lock();
+        let count = all.entry(peer).or_default();
+        (*count < PEER_CONNECTIONS_MAX).then(|| {
+            *count += 1;
+            Counted { peers: self.clone(), peer }
+        })
+    }
+}
+
+struct Counted {
+    peers: Peers,
+    peer: IpAddr,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut all = self.peers.lock();
+        if let Entry::Occupied(mut count) = all.entry(self.peer) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
 type Secured = tokio_rustls::server::TlsStream<Idle<TcpStream>>;
 
 async fn handshake(
@@ -163,6 +211,8 @@ async fn handshake(
     // Small answers must not wait for acknowledgements; without it they would only be slower.
     let _ = socket.set_nodelay(true);
     let shaken = timeout(HANDSHAKE_TIMEOUT, async {
+        // Whoever says nothing takes no turn from those who do.
+        socket.peek(&mut [0]).await?;
         let _turn = handshakes.acquire().await;
         acceptor.accept(Idle::new(socket, IDLE_TIMEOUT)).await
     });

@@ -10,7 +10,7 @@ use raft::state::{TEMPLATE_BYTES_MAX, Template, TemplateKind};
 use raft::types::Digest;
 use serde::Deserialize;
 
-use super::body::{Asked, Names, whole};
+use super::body::{Asked, Names, blocking, whole};
 use super::error::{Answer, ApiError};
 use super::list::{Page, page};
 use super::write::{Write, etag};
@@ -29,6 +29,11 @@ pub(super) struct Filter {
 }
 
 pub(super) async fn list(State(context): State<Context>, Asked(filter): Asked<Filter>) -> Answer<Response> {
+    // Each item's text is hashed.
+    blocking(move || page_of(&context, filter)).await
+}
+
+fn page_of(context: &Context, filter: Filter) -> Answer<Response> {
     let state = context.cluster.read();
     let found = state.templates().filter(|stored| {
         let Template { kind, name, .. } = &stored.value;

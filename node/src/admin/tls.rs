@@ -51,6 +51,8 @@ const OWN_HINT: &str = "`tls.cert` and `tls.key` name a PEM certificate chain, l
 const GENERATED_HINT: &str =
     "remove ca.crt, ca.key, server.crt and server.key to have new ones made; clients then need the new ca.crt";
 
+const ACCESS_HINT: &str = "give the user that the service runs as the right to read it (`chown`); do not remove it";
+
 fn fail(file: &Path, hint: &'static str) -> impl Fn(&dyn std::fmt::Display) -> TlsError {
     move |what| TlsError { file: file.to_owned(), what: what.to_string(), hint }
 }
@@ -169,6 +171,9 @@ fn authority(dir: &Path, now: SystemTime) -> Result<KeyPair, TlsError> {
             write_ca(&file, &key, now)?;
             info!(file = %file.display(), "made a CA for the admin API; clients need this file");
             Ok(key)
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(fail(&key_file, ACCESS_HINT)(&format!("it cannot be read: {error}")))
         }
         Err(error) => Err(broken(&format!("it cannot be read: {error}"))),
     }

@@ -18,6 +18,10 @@ use super::{Context, clock, json, view};
 
 /// Bytes of a token's name.
 const NAME_BYTES_MAX: usize = 128;
+/// How long a token that expires may be valid.
+const LIFETIME_SECONDS_MAX: u64 = 100 * 365 * 86_400;
+/// The actor of what the service does by itself; no token may pass for it.
+pub(super) const NODE: &str = "node";
 
 /// What a list of tokens may be narrowed by.
 #[derive(Debug, Default, Deserialize)]
@@ -75,6 +79,15 @@ pub(super) async fn create(
         let message = format!("a token's name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
         return Err(ApiError::unprocessable("invalid", message, "say who or what will use it").at("name"));
     }
+    if wanted.name == NODE {
+        let message = format!("`{NODE}` is what the log calls the service itself");
+        return Err(ApiError::unprocessable("invalid", message, "say who or what will use it").at("name"));
+    }
+    if wanted.expires_in_seconds.is_some_and(|seconds| seconds > LIFETIME_SECONDS_MAX) {
+        let message = format!("a token expires after at most {LIFETIME_SECONDS_MAX} seconds (100 years)");
+        let hint = "leave it out for a token that does not expire";
+        return Err(ApiError::unprocessable("invalid", message, hint).at("expires_in_seconds"));
+    }
     if wanted.expires_in_seconds == Some(0) {
         let hint = "leave it out for a token that does not expire";
         return Err(
@@ -106,18 +119,22 @@ pub(super) async fn create(
 }
 
 pub(super) async fn delete(State(context): State<Context>, Names(id): Names<String>, write: Write) -> Answer<Response> {
-    if is_last_admin(&context.cluster.read(), &id) {
-        let message = "this is the last token with the role admin";
+    let digest = Digest::of(b"");
+    // One at a time, so that two cannot each rely on the token that the other one removes.
+    let _turn = context.revoking.lock().await;
+    if !write.is_repeated(&context, digest) && is_last_admin(&context.cluster.read(), &id) {
+        let message = "this is the last token with the role admin that does not expire";
         let hint = "create another one first: `raftboot token create --role admin NAME`";
         return Err(ApiError::new(StatusCode::CONFLICT, "last_admin_token", message, hint));
     }
-    write.one(&context, Edit::DeleteToken(id), Digest::of(b"")).await
+    write.one(&context, Edit::DeleteToken(id), digest).await
 }
 
-/// Whether nobody could administer this cluster without that token.
+/// Whether nobody could administer this cluster for good without that token. One that expires does not count: the
+/// cluster would lock everybody out by itself.
 fn is_last_admin(state: &state::State, id: &str) -> bool {
-    let mut admins = admins(state, clock::now()).map(|token| &token.id);
-    admins.any(|admin| admin == id) && self::admins(state, clock::now()).count() == 1
+    let lasting = || admins(state, Timestamp(0)).filter(|token| token.expires.is_none());
+    lasting().any(|token| token.id == id) && lasting().count() == 1
 }
 
 /// Tokens that may do everything, now.

@@ -1,5 +1,7 @@
 //! What was stored and will probably not do what was meant.
 
+use std::collections::BTreeSet;
+
 use raft::command::Edit;
 use raft::state::{Group, Profile, State, TemplateKind};
 use serde::Serialize;
@@ -8,6 +10,8 @@ use super::Checks;
 
 /// How many warnings one answer lists.
 const WARNINGS_MAX: usize = 100;
+/// How many objects one warning names.
+const NAMED_MAX: usize = 5;
 
 /// One thing to look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,18 +22,22 @@ pub(super) struct Warning {
     hint: &'static str,
 }
 
-/// Looks at objects just put, as they are in the state after it.
+/// Looks at objects just put or removed, as they are in the state after it.
 pub(super) fn of<'a>(edits: impl IntoIterator<Item = &'a Edit>, state: &State, checks: &Checks) -> Vec<Warning> {
     let mut warnings = Vec::new();
+    let mut ties = BTreeSet::new();
     for edit in edits {
         if warnings.len() >= WARNINGS_MAX {
             break;
         }
         match edit {
-            Edit::PutGroup(group) => of_group(group, state, &mut warnings),
+            Edit::PutGroup(group) => {
+                of_group(group, state, &mut warnings);
+                of_tie(group, state, &mut ties, &mut warnings);
+            }
             Edit::PutProfile(profile) => of_profile(profile, state, &mut warnings),
             Edit::PutTemplate(template) => {
-                if let Err(message) = (checks.template)(&template.content) {
+                if let Err(message) = (checks.template)(template.kind, &template.name, &template.content) {
                     warnings.push(Warning {
                         object: format!("template/{}/{}", template.kind.name(), template.name),
                         field: "content".into(),
@@ -38,11 +46,83 @@ pub(super) fn of<'a>(edits: impl IntoIterator<Item = &'a Edit>, state: &State, c
                     });
                 }
             }
+            Edit::PutSettings(settings) => {
+                for (class, name) in &settings.loaders {
+                    of_loader("settings".into(), format!("loaders.{class}"), name, checks, &mut warnings);
+                }
+            }
+            Edit::SetMachinePolicy(mac, change) => {
+                let name = change.loader.as_deref().unwrap_or_default();
+                of_loader(format!("machine/{mac}"), "loader".into(), name, checks, &mut warnings);
+            }
+            Edit::DeleteProfile(id) => {
+                let users = state.groups().map(|stored| &stored.value).filter(|group| group.profile == *id);
+                of_removed(&format!("profile/{id}"), users.map(|group| format!("group/{}", group.id)), &mut warnings);
+            }
+            Edit::DeleteTemplate(kind, name) => {
+                let users = state.profiles().map(|stored| &stored.value).filter(|profile| {
+                    references(profile).iter().any(|(_, used, named)| used == kind && **named == *name)
+                });
+                let object = format!("template/{}/{name}", kind.name());
+                of_removed(&object, users.map(|profile| format!("profile/{}", profile.id)), &mut warnings);
+            }
             _ => {}
         }
     }
     warnings.truncate(WARNINGS_MAX);
     warnings
+}
+
+/// One warning for all groups that match the same machines equally.
+fn of_tie(group: &Group, state: &State, seen: &mut BTreeSet<String>, warnings: &mut Vec<Warning>) {
+    let mut ids: Vec<&str> = state.ties_of(group).collect();
+    ids.sort_unstable();
+    let [winner, losers @ ..] = ids.as_slice() else { return };
+    if losers.is_empty() || !seen.insert((*winner).to_owned()) {
+        return;
+    }
+    let named: Vec<String> = losers.iter().take(NAMED_MAX).map(|id| format!("group/{id}")).collect();
+    let more = losers.len() - named.len();
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    warnings.push(Warning {
+        object: format!("group/{winner}"),
+        field: "selector".into(),
+        message: format!("it wins over {}{rest}, whose selectors are equal: the lowest id does", named.join(", ")),
+        hint: "remove the others, or make their selectors differ",
+    });
+}
+
+fn of_loader(object: String, field: String, name: &str, checks: &Checks, warnings: &mut Vec<Warning>) {
+    if !name.is_empty() && !(checks.loader_served)(name) {
+        let message = format!("this node serves no boot loader `{name}`");
+        let hint = "machines that are told to load it will not boot: correct the name, or put the file into a loader directory";
+        warnings.push(Warning { object, field, message, hint });
+    }
+}
+
+fn of_removed(object: &str, users: impl Iterator<Item = String>, warnings: &mut Vec<Warning>) {
+    let mut users: Vec<String> = users.collect();
+    if users.is_empty() {
+        return;
+    }
+    let more = users.len().saturating_sub(NAMED_MAX);
+    users.truncate(NAMED_MAX);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    warnings.push(Warning {
+        object: object.to_owned(),
+        field: String::new(),
+        message: format!("it is gone and still used by {}{rest}", users.join(", ")),
+        hint: "their machines are refused until it is there again or they name another",
+    });
+}
+
+/// The templates a profile names: field, kind, name.
+fn references(profile: &Profile) -> [(&'static str, TemplateKind, &String); 3] {
+    [
+        ("generic_id", TemplateKind::Generic, &profile.generic_id),
+        ("ignition_id", TemplateKind::Ignition, &profile.ignition_id),
+        ("cloud_id", TemplateKind::Cloud, &profile.cloud_id),
+    ]
 }
 
 fn of_group(group: &Group, state: &State, warnings: &mut Vec<Warning>) {
@@ -59,11 +139,7 @@ fn of_group(group: &Group, state: &State, warnings: &mut Vec<Warning>) {
 
 fn of_profile(profile: &Profile, state: &State, warnings: &mut Vec<Warning>) {
     let object = || format!("profile/{}", profile.id);
-    for (field, kind, name) in [
-        ("generic_id", TemplateKind::Generic, &profile.generic_id),
-        ("ignition_id", TemplateKind::Ignition, &profile.ignition_id),
-        ("cloud_id", TemplateKind::Cloud, &profile.cloud_id),
-    ] {
+    for (field, kind, name) in references(profile) {
         if !name.is_empty() && state.template(kind, name).is_none() {
             let message = format!("there is no {} template `{name}`", kind.name());
             let hint = "machines are refused their config until the template exists";

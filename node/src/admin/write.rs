@@ -8,7 +8,7 @@ use http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NON
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use raft::command::{Command, Edit, Effect, Guard, GuardedEdit, Outcome};
-use raft::state::{Kind, Record, RecordKey, State};
+use raft::state::{Kind, Record, RecordKey, Replay, State};
 use raft::types::{Digest, LogIndex};
 use serde::Serialize;
 
@@ -177,7 +177,7 @@ impl Write {
         if let (Some(first), true) = (edits.first_mut(), self.is_guarded()) {
             first.guard = self.guard_of(state, &first.edit)?;
         }
-        let fingerprint = Digest::of(format!("{}{body}", self.method_and_path).as_bytes());
+        let fingerprint = self.fingerprint(body);
         Ok(Command {
             actor: self.actor.clone(),
             at: clock::now(),
@@ -200,14 +200,16 @@ impl Write {
         body: Digest,
         place: impl Fn(u32) -> String,
     ) -> Answer<Done> {
-        let command = self.command(&context.cluster.read(), change.into(), body)?;
-        let committed = context.cluster.propose(command).await?;
-        match committed.outcome {
-            Outcome::Applied { edits: effects, pruned } => {
-                Ok(Done { index: committed.index, effects, pruned, state: context.cluster.read() })
-            }
-            Outcome::Refused(refusals) => Err(refused(refusals, place)),
+        let state = context.cluster.read();
+        if let Some(first) = self.replay(&state, body) {
+            return done(first.outcome.clone(), first.index, state, place);
         }
+        let command = self.command(&state, change.into(), body)?;
+        let committed = context.cluster.propose(command).await?;
+        let state = context.cluster.read();
+        // The same request may have been under way twice; the second one has the answer and the index of the first.
+        let index = self.replay(&state, body).map_or(committed.index, |first| first.index);
+        done(committed.outcome, index, state, place)
     }
 
     /// Says what the change would do, and does nothing.
@@ -219,10 +221,36 @@ impl Write {
         let mut command = self.command(&state, change, Digest([0; 32]))?;
         command.idempotency_key.clear();
         let index = LogIndex(state.applied().0 + 1);
-        match state.apply(index, &command).0 {
-            Outcome::Applied { edits: effects, pruned } => Ok(Done { index, effects, pruned, state: Arc::new(state) }),
-            Outcome::Refused(refusals) => Err(refused(refusals, place)),
+        let outcome = state.apply(index, &command).0;
+        done(outcome, index, Arc::new(state), place)
+    }
+
+    fn fingerprint(&self, body: Digest) -> Digest {
+        Digest::of(format!("{}{body}", self.method_and_path).as_bytes())
+    }
+
+    /// What the same request with the same idempotency key was answered before.
+    fn replay(&self, state: &State, body: Digest) -> Option<Arc<Replay>> {
+        if self.key.is_empty() {
+            return None;
         }
+        match state.record(&RecordKey::Replay(self.key.clone()))? {
+            Record::Replay(_, first) => (first.fingerprint == self.fingerprint(body)).then_some(first),
+            _ => None,
+        }
+    }
+
+    /// Whether this was done before and is only to be answered again, whatever has become of its object since.
+    pub(super) fn is_repeated(&self, context: &Context, body: Digest) -> bool {
+        self.replay(&context.cluster.read(), body).is_some()
+    }
+
+    /// The first answer to a request about one object that is sent again, where its object may be gone by now.
+    pub(super) fn repeated(&self, context: &Context, body: Digest) -> Option<Answer<Response>> {
+        let state = context.cluster.read();
+        let first = self.replay(&state, body)?;
+        let done = done(first.outcome.clone(), first.index, state, |_| String::new());
+        Some(done.map(|done| written(&done, None, Vec::new())))
     }
 
     /// One edit to one object, and the answer to it.
@@ -232,17 +260,29 @@ impl Write {
     pub(super) async fn one(&self, context: &Context, edit: Edit, body: Digest) -> Answer<Response> {
         let kept = edit.clone();
         let done = self.commit(context, edit, body, |_| String::new()).await?;
-        let effect = done.effects.first().copied().unwrap_or(Effect::Unchanged);
-        let revision = key_of(&kept).and_then(|key| revision_of(&done.state, &key));
+        // A repeated answer is about the object as it was then.
+        let revision = key_of(&kept).and_then(|key| revision_of(&done.state, &key)).map(|now| now.min(done.index));
         let warnings = warnings::of([&kept], &done.state, &context.checks);
-        let status = if effect == Effect::Created { StatusCode::CREATED } else { StatusCode::OK };
-        let text = json(&Written { index: done.index, effect: effect_name(effect), revision, warnings });
-        let mut response = (status, [(CONTENT_TYPE, "application/json")], text).into_response();
-        if let Some(tag) = revision.and_then(etag) {
-            response.headers_mut().insert(ETAG, tag);
-        }
-        Ok(response)
+        Ok(written(&done, revision, warnings))
     }
+}
+
+fn done(outcome: Outcome, index: LogIndex, state: Arc<State>, place: impl Fn(u32) -> String) -> Answer<Done> {
+    match outcome {
+        Outcome::Applied { edits: effects, pruned } => Ok(Done { index, effects, pruned, state }),
+        Outcome::Refused(refusals) => Err(refused(refusals, place)),
+    }
+}
+
+fn written(done: &Done, revision: Option<LogIndex>, warnings: Vec<Warning>) -> Response {
+    let effect = done.effects.first().copied().unwrap_or(Effect::Unchanged);
+    let status = if effect == Effect::Created { StatusCode::CREATED } else { StatusCode::OK };
+    let text = json(&Written { index: done.index, effect: effect_name(effect), revision, warnings });
+    let mut response = (status, [(CONTENT_TYPE, "application/json")], text).into_response();
+    if let Some(tag) = revision.and_then(etag) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    response
 }
 
 /// The answer to a write of one object.

@@ -74,7 +74,9 @@ impl Store {
         if swept > 0 {
             info!(files = swept, "removed what unfinished uploads left behind");
         }
-        for folder in [dir, &dir.join("blobs"), &store.blobs()] {
+        store.probe().map_err(fail("nothing can be written into its folders"))?;
+        let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        for folder in [above, dir, &dir.join("blobs"), &store.blobs()] {
             sync_dir(folder).map_err(fail("its folders cannot be synced"))?;
         }
         Ok(store)
@@ -87,6 +89,17 @@ impl Store {
             swept += 1;
         }
         Ok(swept)
+    }
+
+    /// Writes what every upload writes, so that a folder of somebody else's is noticed now and not with the first one.
+    fn probe(&self) -> io::Result<()> {
+        use std::io::Write as _;
+        let mut written = self.temporary()?;
+        written.file.write_all(b"probe")?;
+        let there = self.blobs().join(format!("probe-{}", std::process::id()));
+        fs::rename(&written.path, &there)?;
+        written.named = true;
+        fs::remove_file(there)
     }
 
     pub(super) fn blobs(&self) -> PathBuf {
@@ -164,19 +177,16 @@ impl Store {
     }
 
     fn verify_ahead(self: &Arc<Self>, digest: Digest) {
-        if self.ahead.fetch_add(1, Ordering::AcqRel) >= AHEAD_MAX {
-            self.ahead.fetch_sub(1, Ordering::AcqRel);
+        let turn = Ahead::take(self);
+        if turn.before >= AHEAD_MAX {
             return;
         }
-        let store = self.clone();
         let work = move || {
-            if let Err(error) = store.open_blob(&digest) {
+            if let Err(error) = turn.store.open_blob(&digest) {
                 warn!(%digest, %error, "a blob could not be verified");
             }
-            store.ahead.fetch_sub(1, Ordering::AcqRel);
         };
         if let Err(error) = std::thread::Builder::new().name("blob-verify".into()).spawn(work) {
-            self.ahead.fetch_sub(1, Ordering::AcqRel);
             warn!(%error, "no thread for verifying a blob");
         }
     }
@@ -266,6 +276,25 @@ impl Store {
     }
 }
 
+/// One verification ahead of being served; given back however it ends, a panic included.
+struct Ahead {
+    store: Arc<Store>,
+    /// How many there were already.
+    before: usize,
+}
+
+impl Ahead {
+    fn take(store: &Arc<Store>) -> Self {
+        Self { store: store.clone(), before: store.ahead.fetch_add(1, Ordering::AcqRel) }
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.store.ahead.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// A file without a name of its own; gone on drop unless it was given one.
 #[derive(Debug)]
 pub(super) struct Temporary {
@@ -287,4 +316,24 @@ impl Drop for Temporary {
 /// Makes names that were given or taken in `dir` survive a power loss.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verification_that_panics_makes_room_for_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(dir.path()).unwrap());
+        for _ in 0..=AHEAD_MAX {
+            let turn = Ahead::take(&store);
+            assert_eq!(turn.before, 0);
+            let ended = std::thread::spawn(move || {
+                let _turn = turn;
+                panic!("as a disk's driver might make it");
+            });
+            assert!(ended.join().is_err());
+        }
+    }
 }

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use raft::state::{NetBoot, ScriptStyle, Settings, State, TemplateKind};
-use raft::types::Digest;
 use tracing::{info, warn};
 
 use super::body::Body;
 use super::config::{self, Choice, Job, Parser, Refusal};
+use super::digests::Digests;
 use super::labels::Labels;
 use super::listing::{self, Target};
 use super::path::{self, Cleaned};
@@ -28,6 +28,8 @@ pub(super) struct Context {
     pub reader: Arc<Reader>,
     /// Keeps parsed templates.
     pub parser: Arc<Parser>,
+    /// Keeps the digests of boot loaders.
+    pub digests: Digests,
 }
 
 /// The two ends of a connection.
@@ -121,6 +123,11 @@ impl Request<'_> {
                 self.refused(&labels, &Refusal::NoGroup);
                 return respond::sniffed(script::unknown());
             }
+            Err(Refusal::NoBoot { profile }) if style == ScriptStyle::Robust => {
+                let answer = respond::sniffed(script::nothing_to_boot(&profile));
+                self.refused(&labels, &Refusal::NoBoot { profile });
+                return answer;
+            }
             Err(refusal) => return self.refuse(&labels, &refusal),
         };
         let base_url = self.base_url(style);
@@ -182,7 +189,7 @@ impl Request<'_> {
         let state = self.context.questions.state();
         let labels = self.labels();
         let group = config::group_of(&state, &labels);
-        match group.and_then(|group| config::data(&group.value, &labels, self.query)) {
+        match group.and_then(|group| config::data(&group.value, &labels.map, self.query)) {
             Ok(data) => {
                 self.seen(&labels, Event::Metadata);
                 // Matchbox has the words the wrong way round, and its clients have lived with it.
@@ -202,7 +209,10 @@ impl Request<'_> {
         match listing::resolve(&state, name) {
             Target::Nothing => self.nothing_there(),
             Target::Redirect(to) => respond::moved(&to, self.parts.uri.query()),
-            Target::List(html) => {
+            Target::List(folder) => {
+                let Ok(html) = self.context.reader.run(move || listing::list(&state, &folder)).await else {
+                    return respond::unavailable();
+                };
                 let media = HeaderValue::from_static("text/html; charset=utf-8");
                 respond::whole(StatusCode::OK, media, html)
             }
@@ -232,10 +242,7 @@ impl Request<'_> {
                 return files::serve(questions, reader, &self.parts.method, &self.parts.headers, &asset).await;
             }
         };
-        let hashed = bytes.clone();
-        let Ok(digest) = reader.run(move || Digest::of(&hashed)).await else {
-            return respond::unavailable();
-        };
+        let Ok(digest) = self.context.digests.of(&bytes, reader).await else { return respond::unavailable() };
         let media = HeaderValue::from_static("application/octet-stream");
         respond::in_memory(&self.parts.method, &self.parts.headers, &bytes, &format!("\"{digest}\""), media)
     }

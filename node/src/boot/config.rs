@@ -1,14 +1,16 @@
 //! The configs machines fetch: templates rendered for one machine, checked before they are served.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use raft::state::{Group, Profile, State, Stored, TemplateKind, normal_selector};
 use raft::types::LogIndex;
 
+use super::check::{check_cloud, ignition, repeats};
+use super::guard::{self, Interpreter};
 use super::labels::Labels;
+use super::path;
 use super::script::{BASE_URL, expand_base_url};
-use super::{ignition, path};
 use crate::template::{self, Template};
 
 /// Why a machine gets no config or script; it sees a bare 404, the operator this.
@@ -185,10 +187,12 @@ impl Job {
         &self.template.value.name
     }
 
-    /// Whether it may take long enough to hold up other requests.
+    /// Whether it may take long enough to hold up other requests: it is large, or does one thing many times.
     #[must_use]
     pub(super) fn is_heavy(&self) -> bool {
-        self.template.value.content.len() + self.group.value.metadata.len() > HEAVY_BYTES
+        let content = &self.template.value.content;
+        content.len() + self.group.value.metadata.len() > HEAVY_BYTES
+            || self.kind != TemplateKind::Ignition && repeats(content)
     }
 
     /// Makes the config.
@@ -197,32 +201,34 @@ impl Job {
     /// If the template fails, or gives what cannot be served; never a part of a config.
     pub(super) fn run(&self, parser: &Parser) -> Result<Vec<u8>, Refusal> {
         if self.kind == TemplateKind::Ignition {
-            let name = self.name();
-            if !name.ends_with(".ign") && !name.ends_with(".ignition") {
-                return Err(self.refuse(
-                    "it is a Butane config, which this version cannot translate; \
-                     translate it with `butane` and store the result under a name that ends in `.ign`",
-                ));
-            }
-            let content = ignition::reserialise(&self.template.value.content).map_err(|error| self.refuse(error))?;
+            let content = ignition(self.name(), &self.template.value.content).map_err(|error| self.refuse(error))?;
             return Ok(self.with_base_url(content));
         }
         let content = self.with_base_url(self.render(parser)?);
         if self.kind == TemplateKind::Cloud {
             check_cloud(&content).map_err(|problem| self.refuse(problem))?;
         }
-        if content.starts_with(b"#!ipxe") && self.labels.has_control() {
-            return Err(self.refuse(
-                "it is an iPXE script and the request holds a control character, which could start a command of its own",
-            ));
-        }
         Ok(content)
     }
 
+    /// Renders the template, unless a value of the request would become a command of the script it gives.
     fn render(&self, parser: &Parser) -> Result<Vec<u8>, Refusal> {
         let template = parser.parse(&self.template).map_err(|error| self.refuse(error))?;
-        let data = data(&self.group.value, &self.labels, &self.raw_query)?;
-        template.render(&data).map_err(|error| self.refuse(error))
+        let render = |labels: &BTreeMap<String, String>, raw_query: &str| {
+            let data = data(&self.group.value, labels, raw_query)?;
+            template.render(&data).map_err(|error| self.refuse(error))
+        };
+        let content = render(&self.labels.map, &self.raw_query)?;
+        let Some(interpreter) = Interpreter::of(&content) else { return Ok(content) };
+        let Some(harmless) = guard::harmless(interpreter, &self.labels, &self.raw_query) else { return Ok(content) };
+        if render(&harmless.labels, &harmless.raw_query).is_ok_and(|same| same == content) {
+            return Ok(content);
+        }
+        let values = harmless.replaced.join("`, `");
+        Err(self.refuse(format!(
+            "it gives a script into which the request puts something that would be a command of its own, by `{values}`; \
+             the script must not use that value"
+        )))
     }
 
     fn with_base_url(&self, content: Vec<u8>) -> Vec<u8> {
@@ -246,48 +252,14 @@ impl Job {
 ///
 /// # Errors
 /// If the group's metadata is no JSON object, which is checked before it is stored.
-pub(super) fn data(group: &Group, labels: &Labels, raw_query: &str) -> Result<template::Value, Refusal> {
+pub(super) fn data(
+    group: &Group,
+    labels: &BTreeMap<String, String>,
+    raw_query: &str,
+) -> Result<template::Value, Refusal> {
     let refuse = |error: serde_json::Error| Refusal::Metadata { group: group.id.clone(), problem: error.to_string() };
     let metadata: Option<serde_json::Map<String, serde_json::Value>> =
         if group.metadata.is_empty() { None } else { Some(serde_json::from_str(&group.metadata).map_err(refuse)?) };
     let selector = normal_selector(&group.selector).unwrap_or_default();
-    Ok(template::data(metadata.as_ref(), &selector, &labels.map, raw_query))
-}
-
-/// A cloud file must be a script, or a cloud-config whose YAML can be read.
-fn check_cloud(content: &[u8]) -> Result<(), String> {
-    if content.starts_with(b"#!") {
-        return Ok(());
-    }
-    let first = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    if first.trim_ascii_end() != b"#cloud-config" {
-        return Err("it begins neither with `#cloud-config` nor with `#!`".into());
-    }
-    let text = std::str::from_utf8(content).map_err(|error| format!("it is not UTF-8: {error}"))?;
-    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-        return Ok(());
-    }
-    serde_saphyr::from_str::<serde_json::Value>(text).map(drop).map_err(|error| format!("it is not YAML: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_scripts_and_readable_cloud_configs_are_cloud_files() {
-        for (content, want) in [
-            ("#!", true),
-            ("#cloud-config", true),
-            ("#cloud-config  \r\nhostname: a\r\n", true),
-            ("#cloud-config\n# nothing\n\n", true),
-            (" #cloud-config\n", false),
-            ("#cloud-config-archive\n", false),
-            ("#cloud-config\nhostname: a: b: c\n", false),
-            ("hostname: a\n", false),
-            ("", false),
-        ] {
-            assert_eq!(check_cloud(content.as_bytes()).is_ok(), want, "{content:?}");
-        }
-    }
+    Ok(template::data(metadata.as_ref(), &selector, labels, raw_query))
 }

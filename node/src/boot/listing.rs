@@ -13,7 +13,7 @@ use super::respond::escape_html;
 pub(super) enum Target {
     /// A file.
     File(Arc<Stored<Asset>>),
-    /// A folder without an `index.html`: this list.
+    /// A folder without an `index.html`, to be listed: its name, empty or with a slash at the end.
     List(String),
     /// The client is sent to this relative address.
     Redirect(String),
@@ -45,7 +45,7 @@ pub(super) fn resolve(state: &State, name: &str) -> Target {
         return Target::File(index.clone());
     }
     // The root is always there, as matchbox's folder of assets is.
-    if folder.is_empty() || is_folder(state, folder) { Target::List(list(state, name)) } else { Target::Nothing }
+    if folder.is_empty() || is_folder(state, folder) { Target::List(name.to_owned()) } else { Target::Nothing }
 }
 
 fn is_folder(state: &State, name: &str) -> bool {
@@ -53,8 +53,10 @@ fn is_folder(state: &State, name: &str) -> bool {
     state.assets_from(&prefix).next().is_some_and(|asset| asset.value.name.starts_with(&prefix))
 }
 
-/// The entries right below `prefix`, which is empty or ends with a slash. One look-up per entry, however deep it is.
-fn list(state: &State, prefix: &str) -> String {
+/// The entries right below `prefix`, which is empty or ends with a slash, as HTML. One look-up per entry, however deep
+/// it is; with many entries that takes a while.
+#[must_use]
+pub(super) fn list(state: &State, prefix: &str) -> String {
     let mut entries: Vec<String> = Vec::new();
     let mut from = prefix.to_owned();
     loop {
@@ -122,7 +124,8 @@ mod tests {
             Target::File(asset) => asset.value.name.clone(),
             Target::Redirect(to) => format!("-> {to}"),
             Target::Nothing => "nothing".into(),
-            Target::List(html) => {
+            Target::List(folder) => {
+                let html = list(&state(names), &folder);
                 let links = html.lines().filter_map(|line| line.strip_prefix("<a href=\"")?.split_once('"'));
                 links.map(|(link, _)| link).collect::<Vec<_>>().join(" ")
             }

@@ -1,17 +1,22 @@
 //! Boot HTTP: the scripts, configs and files that machines fetch, at matchbox's paths and with matchbox's answers.
 //!
-//! `labels`, `path`, `sniff`, `date`, `content`, `script`, `ignition` and `listing` decide and are pure; `answer` puts
-//! their decisions together; `body` and `server` are the driver that reads blobs and holds the sockets.
+//! `labels`, `path`, `sniff`, `date`, `content`, `script`, `guard`, `ignition` and `listing` decide and are pure; `answer`
+//! puts their decisions together; `body`, `pace`, `gate` and `server` are the driver that reads blobs and holds the sockets.
 
 mod answer;
 mod body;
+mod check;
 mod config;
 mod content;
 mod date;
+mod digests;
 mod files;
+mod gate;
+mod guard;
 mod ignition;
 mod labels;
 mod listing;
+mod pace;
 mod path;
 #[cfg(test)]
 mod proptests;
@@ -30,6 +35,7 @@ use raft::state::{State, TemplateKind};
 use raft::types::{Digest, Mac};
 
 pub use body::Body;
+pub use check::check_template;
 pub use labels::Labels;
 pub use script::autoexec;
 pub use server::{BindError, Server, bind};

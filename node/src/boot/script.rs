@@ -6,8 +6,12 @@ use std::fmt::Write as _;
 
 use raft::state::{NetBoot, ScriptStyle};
 
-/// The relative address a machine asks with everything it knows of itself; iPXE fills in the values.
+/// The relative address a machine asks with everything it knows of itself, in matchbox's words; iPXE fills in the
+/// values.
 const ASK: &str = "ipxe?uuid=${uuid}&mac=${mac:hexhyp}&domain=${domain}&hostname=${hostname}&serial=${serial}&arch=${buildarch:uristring}";
+/// The same with every free text escaped: a space in a serial number would end the address. iPXE leaves `&` and `+` as
+/// they are.
+const ASK_ESCAPED: &str = "ipxe?uuid=${uuid}&mac=${mac:hexhyp}&domain=${domain:uristring}&hostname=${hostname:uristring}&serial=${serial:uristring}&arch=${buildarch:uristring}";
 
 /// After so many failures of one download the machine asks again what to boot: the answer may have been corrected.
 const DOWNLOAD_TRIES: u32 = 8;
@@ -17,16 +21,26 @@ const PAUSE_SECONDS_MAX: u32 = 32;
 const HOLD_SECONDS: u32 = 30;
 /// How long an unknown machine shows why it goes on to its next boot device, in seconds.
 const LEAVE_SECONDS: u32 = 5;
+/// After so many questions without an answer, about a quarter of an hour, a machine goes on to its next boot device.
+const ASKS_MAX: u32 = 32;
+/// After so many rounds of failed downloads, about as long again, it does so too.
+const RESTARTS_MAX: u32 = 8;
+/// Every so many questions without an answer the machine asks DHCP anew: this node may be gone, or have another address.
+const RENEW_ASKS: u32 = 4;
 
-/// The first script: ask this service what to boot.
+/// The first script: ask this service what to boot. `asks` outlives a script that starts itself again.
 #[must_use]
 pub(super) fn boot(style: ScriptStyle) -> String {
     match style {
         ScriptStyle::Matchbox => format!("#!ipxe\nchain {ASK}\n"),
         ScriptStyle::Robust => format!(
-            "#!ipxe\nset pause:int32 1\n:ask\nchain --autofree --replace {ASK} ||\n\
-             echo Raftboot: no answer yet for ${{mac}} (${{uuid}}); asking again in ${{pause}} s\n{}goto ask\n",
-            sleep()
+            "#!ipxe\nset pause:int32 1\nset renew:int32 0\nisset ${{asks}} || set asks:int32 0\n:ask\n\
+             chain --autofree --replace {ASK_ESCAPED} ||\n{}\
+             echo Raftboot: no answer yet for ${{mac}} (${{uuid}}); asking again in ${{pause}} s\n{}{}{}",
+            count_ask(),
+            sleep(),
+            renew("ask"),
+            leave()
         ),
     }
 }
@@ -37,11 +51,38 @@ pub(super) fn boot(style: ScriptStyle) -> String {
 #[must_use]
 pub fn autoexec(base_url: &str) -> String {
     format!(
-        "#!ipxe\nset pause:int32 1\n:ask\ndhcp || goto failed\n\
-         chain --autofree --replace {base_url}/boot.ipxe || goto failed\n:failed\n\
-         echo Raftboot: no answer yet from {base_url}; trying again in ${{pause}} s\n{}goto ask\n",
-        sleep()
+        "#!ipxe\nset pause:int32 1\nset asks:int32 0\n:ask\ndhcp || goto failed\n\
+         chain --autofree --replace {base_url}/boot.ipxe || goto failed\n:failed\n{}\
+         echo Raftboot: no answer yet from {base_url}; trying again in ${{pause}} s\n{}goto ask\n{}",
+        count_ask(),
+        sleep(),
+        leave()
     )
+}
+
+/// Counts a question without an answer and gives up after many.
+fn count_ask() -> String {
+    format!("inc asks\niseq ${{asks}} {ASKS_MAX} && goto leave ||\n")
+}
+
+/// Goes back to `label`, now and then by way of DHCP, which may name another node by now. `netX` is the card last used.
+fn renew(label: &str) -> String {
+    format!(
+        "inc renew\niseq ${{renew}} {RENEW_ASKS} || goto {label}\nset renew:int32 0\ndhcp netX || dhcp ||\n\
+         isset ${{filename}} && chain --autofree --replace ${{filename}} ||\ngoto {label}\n"
+    )
+}
+
+/// The end of a script that has tried for long enough.
+fn leave() -> String {
+    let end = go_on("giving up on this network boot");
+    format!(":leave\nset asks:int32 0\nset restarts:int32 0\n{end}")
+}
+
+/// Says why and goes on to the next boot device. UEFI firmware ends its boot order after a program that succeeds, so
+/// the script must fail; BIOS firmware does not care.
+fn go_on(why: &str) -> String {
+    format!("echo Raftboot: {why}; going on to the next boot device\nsleep {LEAVE_SECONDS}\nexit 1\n")
 }
 
 /// Sleeps `pause` seconds and doubles it up to the limit; `inc` adds, so adding it to itself doubles.
@@ -115,7 +156,8 @@ fn ipxe_robust(boot: &NetBoot, extras: Extras<'_>) -> String {
         kernel.push_str(name);
     }
     let mut script = String::with_capacity(1024);
-    script.push_str("#!ipxe\nset pause:int32 1\nset tries:int32 0\n:begin\nimgfree\n");
+    script.push_str("#!ipxe\nset pause:int32 1\nset tries:int32 0\nset asks:int32 0\nset renew:int32 0\n");
+    script.push_str("isset ${restarts} || set restarts:int32 0\n:begin\nimgfree\n");
     let kernel = extras.expand(&kernel);
     let _ = writeln!(script, ":step0\nset step step0\nkernel {kernel} || goto failed");
     for (at, initrd) in initrds.iter().enumerate() {
@@ -126,34 +168,44 @@ fn ipxe_robust(boot: &NetBoot, extras: Extras<'_>) -> String {
     let _ = write!(
         script,
         "inc tries\niseq ${{tries}} {DOWNLOAD_TRIES} && goto restart ||\n\
-         echo Raftboot: that failed; trying again in ${{pause}} s\n{}goto ${{step}}\n{}",
+         echo Raftboot: that failed; trying again in ${{pause}} s\n{}goto ${{step}}\n\
+         :restart\ninc restarts\niseq ${{restarts}} {RESTARTS_MAX} && goto leave ||\n{}",
         sleep(),
-        restart("that keeps failing")
+        ask_again("that keeps failing")
     );
     script
 }
 
-/// Asks what to boot from the beginning, for ever.
-fn restart(why: &str) -> String {
+/// Asks what to boot from the beginning, until there is an answer or it has taken too long.
+fn ask_again(why: &str) -> String {
     format!(
-        ":restart\necho Raftboot: {why}; asking again what to boot in {HOLD_SECONDS} s\nsleep {HOLD_SECONDS}\nimgfree\n\
-         chain --autofree --replace boot.ipxe || goto restart\n"
+        ":again\necho Raftboot: {why}; asking again what to boot in {HOLD_SECONDS} s\nsleep {HOLD_SECONDS}\nimgfree\n\
+         chain --autofree --replace boot.ipxe ||\n{}{}{}",
+        count_ask(),
+        renew("again"),
+        leave()
     )
 }
 
 /// The script for a machine an operator holds back: it says so and asks again until it is let go.
 #[must_use]
 pub(super) fn held() -> String {
-    format!("#!ipxe\n{}", restart("an operator holds this machine (${mac})"))
+    let again = ask_again("an operator holds this machine (${mac})");
+    format!("#!ipxe\nset asks:int32 0\nset renew:int32 0\nset restarts:int32 0\n{again}")
 }
 
 /// The script for a machine no group matches: it goes on to its next boot device.
 #[must_use]
 pub(super) fn unknown() -> String {
-    format!(
-        "#!ipxe\necho Raftboot: no group matches this machine (${{mac}}, ${{uuid}}); going on to the next boot device\n\
-         sleep {LEAVE_SECONDS}\nexit 0\n"
-    )
+    format!("#!ipxe\n{}", go_on("no group matches this machine (${mac}, ${uuid})"))
+}
+
+/// The script for a machine whose profile boots nothing: it goes on to its next boot device.
+#[must_use]
+pub(super) fn nothing_to_boot(profile: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-/@+:".contains(letter);
+    let name: String = profile.chars().map(|letter| if plain(letter) { letter } else { '?' }).collect();
+    format!("#!ipxe\n{}", go_on(&format!("nothing to boot is configured for profile {name}")))
 }
 
 /// An `initrd` line, and the name its image must have on the kernel's command line if the profile does not say so.

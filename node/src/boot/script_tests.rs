@@ -29,6 +29,9 @@ fn the_robust_script_tries_each_download_again_by_itself() {
     let want = "#!ipxe
 set pause:int32 1
 set tries:int32 0
+set asks:int32 0
+set renew:int32 0
+isset ${restarts} || set restarts:int32 0
 :begin
 imgfree
 :step0
@@ -50,10 +53,27 @@ sleep ${pause}
 iseq ${pause} 32 || inc pause ${pause}
 goto ${step}
 :restart
+inc restarts
+iseq ${restarts} 8 && goto leave ||
+:again
 echo Raftboot: that keeps failing; asking again what to boot in 30 s
 sleep 30
 imgfree
-chain --autofree --replace boot.ipxe || goto restart
+chain --autofree --replace boot.ipxe ||
+inc asks
+iseq ${asks} 32 && goto leave ||
+inc renew
+iseq ${renew} 4 || goto again
+set renew:int32 0
+dhcp netX || dhcp ||
+isset ${filename} && chain --autofree --replace ${filename} ||
+goto again
+:leave
+set asks:int32 0
+set restarts:int32 0
+echo Raftboot: giving up on this network boot; going on to the next boot device
+sleep 5
+exit 1
 ";
     assert_eq!(ipxe(ScriptStyle::Robust, &full, Extras::default()), want);
 }
@@ -67,8 +87,13 @@ fn every_goto_has_its_label() {
         ipxe(ScriptStyle::Robust, &full, Extras::default()),
         held(),
         unknown(),
+        nothing_to_boot("p"),
     ];
     for script in scripts {
+        assert!(
+            script.ends_with("\nexit 1\n") && !script.contains("exit 0"),
+            "a firmware's boot order goes on: {script}"
+        );
         assert!(script.starts_with("#!ipxe\n") && script.ends_with('\n'), "{script}");
         let labels: Vec<&str> = script.lines().filter_map(|line| line.strip_prefix(':')).collect();
         let steps = lines(&script, "set").into_iter().filter_map(|line| line.strip_prefix("set step "));
@@ -80,9 +105,74 @@ fn every_goto_has_its_label() {
 }
 
 #[test]
-fn a_held_machine_never_loads_a_kernel_and_an_unknown_one_goes_on() {
-    assert!(lines(&held(), "kernel").is_empty() && held().contains("boot.ipxe || goto restart"));
-    assert!(unknown().ends_with("exit 0\n"));
+fn a_held_machine_never_loads_a_kernel_and_asks_again() {
+    assert!(lines(&held(), "kernel").is_empty() && held().contains("\nchain --autofree --replace boot.ipxe ||\n"));
+}
+
+#[test]
+fn an_unknown_machine_and_one_without_a_boot_ask_nothing_more() {
+    for script in [unknown(), nothing_to_boot("p || shell\n${x}")] {
+        let words: Vec<&str> = script.lines().filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(words, ["#!ipxe", "echo", "sleep", "exit"], "{script}");
+    }
+    assert!(nothing_to_boot("p || shell\n${x}").contains("for profile p????shell???x?;"));
+}
+
+/// Plays a script that asks and is never answered; gives the seconds slept and how often DHCP ran.
+fn play_unanswered(script: &str) -> (u32, u32) {
+    let lines: Vec<&str> = script.lines().collect();
+    let mut values = std::collections::HashMap::<String, String>::new();
+    let (mut at, mut slept, mut renewed) = (0, 0, 0);
+    let number = |text: &str| text.parse::<u32>().expect("a number");
+    for _ in 0..10_000 {
+        let line = values
+            .iter()
+            .fold(lines[at].to_owned(), |line, (name, value)| line.replace(&format!("${{{name}}}"), value));
+        at += 1;
+        let words: Vec<&str> = line.split(' ').collect();
+        let jump = |to: &str| lines.iter().position(|line| *line == format!(":{to}")).expect("a label");
+        match words[..] {
+            ["isset", known, "||", "set", ..] if !known.starts_with('$') => {}
+            ["set", name, value] | ["isset", _, "||", "set", name, value] => {
+                values.insert(name.trim_end_matches(":int32").into(), value.into());
+            }
+            ["inc", name] => drop(values.insert(name.into(), (number(&values[name]) + 1).to_string())),
+            ["iseq", one, two, "&&", "goto", to, "||"] if one == two => at = jump(to),
+            ["iseq", one, two, "||", "goto", to] if one != two => at = jump(to),
+            ["iseq", one, two, "||", "inc", name, by] if one != two => {
+                values.insert(name.into(), (number(&values[name]) + number(by)).to_string());
+            }
+            ["sleep", seconds] => slept += number(seconds),
+            ["goto", to] | ["chain" | "kernel" | "initrd", .., "||", "goto", to] => at = jump(to),
+            ["dhcp", ..] => renewed += 1,
+            ["exit", status] => {
+                assert_eq!(status, "1");
+                return (slept, renewed);
+            }
+            _ => {}
+        }
+    }
+    panic!("it never ends:\n{script}");
+}
+
+#[test]
+fn a_machine_that_gets_no_answer_renews_its_address_and_goes_on_after_a_quarter_of_an_hour() {
+    for script in [boot(ScriptStyle::Robust), autoexec("http://192.0.2.1:8080"), held()] {
+        let (slept, renewed) = play_unanswered(&script);
+        assert!((780..1_080).contains(&slept) && renewed >= 7, "{slept} s, {renewed} renewals:\n{script}");
+    }
+    let script = ipxe(ScriptStyle::Robust, &profile("/k", &[], &[]), Extras::default());
+    let resumed = script.replace("isset ${restarts} || set restarts:int32 0", "set restarts:int32 7");
+    assert!(play_unanswered(&resumed).0 < 110, "the last round of downloads asks no more");
+    assert!(play_unanswered(&script).1 >= 7, "one that cannot even ask again asks DHCP");
+}
+
+#[test]
+fn robust_scripts_escape_every_free_text_they_ask_with() {
+    let script = boot(ScriptStyle::Robust);
+    for name in ["domain", "hostname", "serial"] {
+        assert!(script.contains(&format!("{name}=${{{name}:uristring}}&")), "{script}");
+    }
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! Holds the sockets of boot HTTP: accepts, limits, times out, and ends without cutting answers short.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -15,27 +14,29 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::answer::{Context, Ends};
 use super::config::Parser;
+use super::digests::Digests;
+use super::gate::{Gate, Pass};
+use super::pace::Pace;
 use super::stream::Reader;
 use super::{Questions, respond};
 use crate::idle::Idle;
 
-/// How many connections are open at once; further ones wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 4096;
-/// How many of them one client address may hold, so that one machine cannot take them all.
-const CONNECTIONS_PER_CLIENT_MAX: usize = 512;
 /// How many connections wait in the kernel's queue.
 const BACKLOG_MAX: u32 = 1024;
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a connection may move no byte in either direction.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// How much of an answer a client must take, in bytes, within [`PACE_TIMEOUT`], while more is waiting for it.
+const PACE_BYTES: usize = 32 * 1024;
+/// Long enough for a switch port that is blocked for a while, as spanning tree does.
+const PACE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Size of the head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// How many headers a request may have.
@@ -109,7 +110,12 @@ impl Server {
     /// # Errors
     /// None today: failing to accept is waited out.
     pub async fn serve(self, questions: Arc<dyn Questions>, stop: CancellationToken) -> io::Result<()> {
-        let context = Context { questions, reader: Arc::new(Reader::default()), parser: Arc::new(Parser::default()) };
+        let context = Context {
+            questions,
+            reader: Arc::new(Reader::default()),
+            parser: Arc::new(Parser::default()),
+            digests: Digests::default(),
+        };
         let context = Arc::new(context);
         let (tasks, gate) = (TaskTracker::new(), Gate::default());
         while let Some((stream, client, pass)) = stop.run_until_cancelled(self.accept(&gate)).await {
@@ -132,62 +138,13 @@ impl Server {
             let permit = gate.permit().await;
             match self.listener.accept().await {
                 Ok((stream, client)) => match gate.pass(client.ip(), permit) {
-                    Some(pass) => return (stream, client, pass),
-                    None => {
-                        debug!(%client, "refused a connection: this client holds {CONNECTIONS_PER_CLIENT_MAX} already")
-                    }
+                    Ok(pass) => return (stream, client, pass),
+                    Err(reason) => debug!(%client, %reason, "refused a connection"),
                 },
                 Err(error) => {
                     warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
-            }
-        }
-    }
-}
-
-/// Counts connections, in all and per client.
-struct Gate {
-    permits: Arc<Semaphore>,
-    clients: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self { permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)), clients: Arc::default() }
-    }
-}
-
-/// The right to one connection, given back when dropped.
-struct Pass {
-    client: IpAddr,
-    clients: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Gate {
-    async fn permit(&self) -> OwnedSemaphorePermit {
-        self.permits.clone().acquire_owned().await.expect("the semaphore is never closed")
-    }
-
-    fn pass(&self, client: IpAddr, permit: OwnedSemaphorePermit) -> Option<Pass> {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = clients.entry(client).or_default();
-        if *count >= CONNECTIONS_PER_CLIENT_MAX {
-            return None;
-        }
-        *count += 1;
-        Some(Pass { client, clients: self.clients.clone(), _permit: permit })
-    }
-}
-
-impl Drop for Pass {
-    fn drop(&mut self) {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = clients.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                clients.remove(&self.client);
             }
         }
     }
@@ -208,7 +165,7 @@ async fn converse(stream: TcpStream, client: SocketAddr, context: Arc<Context>, 
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
     http.max_headers(HEADERS_MAX).half_close(true);
-    let idle = Idle::new(stream, IDLE_TIMEOUT);
+    let idle = Idle::new(Pace::new(stream, PACE_BYTES, PACE_TIMEOUT), IDLE_TIMEOUT);
     let mut connection = pin!(http.serve_connection(TokioIo::new(idle), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -53,7 +53,7 @@ impl Questions for Catalog {
                 info!(%client, mac, uuid, group, profile, "a machine was given its script")
             }
             Event::Held => info!(%client, mac, uuid, "a machine was told that it is held"),
-            Event::Unmatched => info!(%client, mac, uuid, serial, "no group matches a machine"),
+            Event::Unmatched => debug!(%client, mac, uuid, serial, "no group matches a machine"),
             Event::Config { kind, name } => {
                 info!(%client, mac, kind = kind.name(), name, "a machine fetched its config")
             }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use raft::state::{DhcpMode, State};
 use raft::types::Mac;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::Catalog;
+use super::gate::Pass;
 use crate::dhcp::{
     Architecture, ClientUuid, Facts, HardwareAddress, MachineFacts, Mode, Outcome, Questions, Sighting, Stage,
 };
@@ -41,7 +43,7 @@ impl Questions for Catalog {
     }
 
     fn seen(&self, sighting: Sighting) {
-        log(&sighting);
+        self.log(&sighting);
         if sighting.stage == Stage::OperatingSystem {
             return;
         }
@@ -73,23 +75,33 @@ impl Catalog {
             .any(|asset| asset.value.name.rsplit('/').next().is_some_and(|file| RASPBERRY_PI_FILES.contains(&file)));
         facts
     }
+
+    fn log(&self, sighting: &Sighting) {
+        if sighting.stage == Stage::OperatingSystem {
+            debug!(mac = %sighting.mac, message = sighting.message, "DHCP not meant for us");
+            return;
+        }
+        match self.dhcp_log.lock().unwrap_or_else(PoisonError::into_inner).ask(Instant::now()) {
+            Pass::Suppress => return,
+            Pass::Write(0) => {}
+            Pass::Write(left_out) => {
+                warn!(left_out, "so many network boot requests came in that they were not all logged")
+            }
+        }
+        let (mac, message, stage) = (&sighting.mac, sighting.message, sighting.stage);
+        let architecture = sighting.architecture.map_or("unknown", Architecture::name);
+        match &sighting.outcome {
+            Outcome::Answered { message: answer, boot_file } => {
+                let boot_file = boot_file.as_deref().unwrap_or("-");
+                info!(%mac, message, ?stage, architecture, ?answer, boot_file, "a network boot request was answered");
+            }
+            Outcome::Silent(why) => {
+                info!(%mac, message, ?stage, architecture, why = why.name(), "a network boot request was not answered");
+            }
+        }
+    }
 }
 
 fn mac_of(address: HardwareAddress) -> Option<Mac> {
     address.to_string().parse().ok()
-}
-
-fn log(sighting: &Sighting) {
-    let (mac, message, stage) = (&sighting.mac, sighting.message, sighting.stage);
-    let architecture = sighting.architecture.map_or("unknown", Architecture::name);
-    match &sighting.outcome {
-        Outcome::Answered { message: answer, boot_file } => {
-            let boot_file = boot_file.as_deref().unwrap_or("-");
-            info!(%mac, message, ?stage, architecture, ?answer, boot_file, "a network boot request was answered");
-        }
-        Outcome::Silent(why) if stage == Stage::OperatingSystem => debug!(%mac, message, ?why, "DHCP not meant for us"),
-        Outcome::Silent(why) => {
-            info!(%mac, message, ?stage, architecture, why = why.name(), "a network boot request was not answered")
-        }
-    }
 }

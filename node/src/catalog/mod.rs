@@ -4,6 +4,7 @@
 
 mod boot;
 mod dhcp;
+mod gate;
 mod tftp;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,6 +21,8 @@ use crate::dhcp::Facts;
 use crate::loaders::{Loader, Loaders};
 use crate::sightings::Sightings;
 use crate::tftp::{Give, LoopBreaker, Signature};
+
+use gate::Gate;
 
 /// Where machines are told to find this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,7 @@ pub struct Catalog {
     /// DHCP's settings as of a log index: built once per change, not per packet.
     dhcp_facts: ArcSwapOption<(LogIndex, Arc<Facts>)>,
     loops: Mutex<LoopBreaker>,
+    dhcp_log: Mutex<Gate>,
 }
 
 impl Catalog {
@@ -67,15 +71,16 @@ impl Catalog {
             sightings,
             dhcp_facts: ArcSwapOption::empty(),
             loops: Mutex::new(LoopBreaker::default()),
+            dhcp_log: Mutex::new(Gate::new()),
         }
     }
 
-    /// A boot loader found on this host, by the last part of the name and whatever its case: site DHCP servers write
-    /// `ipxe/SNPONLY.EFI` as well.
+    /// A boot loader found on this host, whatever the case of its name. BIOS loaders are found below any folder, as
+    /// site DHCP servers name them (`ipxe/undionly.kpxe`); UEFI ones are not, because a folder may name the processor.
     fn packaged(&self, name: &str) -> Option<&Loader> {
-        let last = name.rsplit('/').next().unwrap_or(name);
-        let lower = last.to_ascii_lowercase();
-        self.loaders.get(name).or_else(|| self.loaders.get(last)).or_else(|| self.loaders.get(&lower))
+        let lower = name.to_ascii_lowercase();
+        let last = lower.rsplit('/').next().filter(|last| !last.ends_with(".efi"));
+        self.loaders.get(name).or_else(|| self.loaders.get(&lower)).or_else(|| self.loaders.get(last?))
     }
 
     /// Whether a name is a boot loader's: a packaged one, or an imported file that looks like iPXE.

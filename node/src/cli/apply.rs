@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use raft::types::Digest;
 use serde_json::{Value, json};
 use ureq::http::Method;
 
@@ -21,6 +22,9 @@ pub struct Arguments {
     /// Remove all other objects of this kind; may be given several times
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     replace: Vec<ReplaceKind>,
+    /// With --replace: remove all objects of a kind of which there is none in the input
+    #[arg(long, requires = "replace")]
+    allow_empty: bool,
     /// Say what would happen and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -59,8 +63,35 @@ pub(super) fn run(connection: &Connection, arguments: &Arguments, terminal: &mut
         read.extend(documents::read(file)?);
     }
     let replace: Vec<&str> = arguments.replace.iter().map(|kind| kind.name()).collect();
-    let how = How { replace: &replace, dry_run: arguments.dry_run, allow_ties: arguments.allow_ties };
+    if !arguments.allow_empty {
+        not_empty(&read)?;
+        let kinds: Vec<&str> = read.iter().filter_map(|document| document.value["kind"].as_str()).collect();
+        none_wiped(&replace, &kinds)?;
+    }
+    let how = How { replace: &replace, dry_run: arguments.dry_run, allow_ties: arguments.allow_ties, promised: &[] };
     send(&connection.open()?, connection.format, &read, how, terminal)
+}
+
+fn not_empty(read: &[Document]) -> Result<(), Failure> {
+    if !read.is_empty() {
+        return Ok(());
+    }
+    let hint = "nothing was changed: look whether what writes the file or the pipe has failed";
+    Err(Failure::new("there is no object in the input", hint))
+}
+
+/// An empty pipe or an empty folder must not remove everything there is.
+///
+/// # Errors
+/// When a kind is to be replaced by nothing.
+pub(super) fn none_wiped(replace: &[&str], kinds: &[&str]) -> Result<(), Failure> {
+    match replace.iter().find(|kind| !kinds.contains(kind)) {
+        None => Ok(()),
+        Some(kind) => {
+            let message = format!("there is no {kind} in the input, so every {kind} of the server would be removed");
+            Err(Failure::new(message, "nothing was changed: say --allow-empty if that is meant"))
+        }
+    }
 }
 
 /// `profile put` and `group put`: the same, for one kind, which the documents need not name.
@@ -73,6 +104,7 @@ pub(super) fn put(
     terminal: &mut Terminal<'_>,
 ) -> Result<(), Failure> {
     let mut read = documents::read(file)?;
+    not_empty(&read)?;
     for document in &mut read {
         if let Value::Object(members) = &mut document.value {
             let said = members.entry("kind").or_insert_with(|| kind.into());
@@ -91,6 +123,8 @@ pub(super) struct How<'a> {
     pub(super) replace: &'a [&'a str],
     pub(super) dry_run: bool,
     pub(super) allow_ties: bool,
+    /// Bytes that a dry run takes as sent.
+    pub(super) promised: &'a [Digest],
 }
 
 fn send(
@@ -114,11 +148,12 @@ pub(super) fn send_items(
     how: How<'_>,
     terminal: &mut Terminal<'_>,
 ) -> Result<(), Failure> {
-    let How { replace, dry_run, allow_ties } = how;
-    let rest = json!({"replace": replace, "allow_ties": allow_ties, "dry_run": dry_run}).to_string();
+    let How { replace, dry_run, allow_ties, promised } = how;
+    let rest = json!({"replace": replace, "allow_ties": allow_ties, "dry_run": dry_run, "promised": promised});
+    let rest = rest.to_string();
     let body = format!("{{\"items\":[{}],{}", items.join(","), &rest[1..]);
     let answer = client.send(Method::POST, "/apply", &[], body.as_bytes());
-    let answer = answer.map_err(|error| Failure::from(error).renamed(|field| place_of(field, places)))?;
+    let answer = answer.map_err(|error| Failure::from(error).renamed(|field| place_of(field, places)).told(places))?;
     let value = parse(&answer)?;
     terminal.warn(&value);
     terminal.show(format, &value, || summary(&value, dry_run))

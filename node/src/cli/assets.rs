@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use raft::command::Edit;
+use raft::state::{Asset, check_edit};
 use raft::types::Digest;
 use serde_json::{Value, json};
 
@@ -54,10 +56,12 @@ pub(super) fn run(connection: &Connection, action: Action, terminal: &mut Termin
     let client = connection.open()?;
     match action {
         Action::Put { name, file, digest, media_type } => {
-            let upload = store(&client, &name, &file, digest)?;
             let origin = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            nameable(&name, &media_type, &origin)?;
+            let upload = store(&client, &name, &file, digest)?;
             let item = item(&name, upload, &media_type, &origin);
-            send_items(&client, connection.format, &[item], &[], How::default(), terminal)
+            let place = format!("asset/{name}");
+            send_items(&client, connection.format, &[item], &[&place], How::default(), terminal)
         }
         Action::List { prefix } => {
             let items = list(&client, "/assets", &[("prefix", prefix.as_deref())])?;
@@ -78,12 +82,33 @@ pub(super) fn item(name: &str, digest: Digest, media_type: &str, origin: &str) -
     json!({"kind": "asset", "name": name, "digest": digest, "media_type": media_type, "origin": origin}).to_string()
 }
 
-/// Sees to it that the server holds the bytes of `file`; they are sent only if it does not.
-pub(super) fn store(client: &Client, name: &str, file: &Path, wanted: Option<Digest>) -> Result<Digest, Failure> {
+/// Opens a file and reads it once for its digest.
+pub(super) fn hash(name: &str, file: &Path) -> Result<Upload, Failure> {
     let size = file.metadata().map_or(0, |meta| meta.len());
     let hashing = progress::bar(&format!("reading {name}"), size);
-    let mut upload = Upload::open(file, &|moved| hashing.inc(moved))?;
+    let upload = Upload::open(file, &|moved| hashing.inc(moved))?;
     hashing.finish_and_clear();
+    Ok(upload)
+}
+
+/// Refuses a name that the server will not take, before gigabytes are sent for it.
+fn nameable(name: &str, media_type: &str, origin: &str) -> Result<(), Failure> {
+    let named = Asset {
+        name: name.into(),
+        digest: Digest([0; 32]),
+        size: 0,
+        media_type: media_type.into(),
+        origin: origin.into(),
+    };
+    check_edit(&Edit::PutAsset(named)).map_err(|refusal| {
+        let message = format!("asset `{}`: {}: {}", name.escape_debug(), refusal.field, refusal.message);
+        Failure::new(message, refusal.hint)
+    })
+}
+
+/// Sees to it that the server holds the bytes of `file`; they are sent only if it does not.
+pub(super) fn store(client: &Client, name: &str, file: &Path, wanted: Option<Digest>) -> Result<Digest, Failure> {
+    let mut upload = hash(name, file)?;
     if let Some(wanted) = wanted.filter(|wanted| *wanted != upload.digest) {
         let message = format!("{} has sha256 {}, not {wanted}", file.display(), upload.digest);
         return Err(Failure::new(message, "nothing was sent: get the file again"));

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use super::output::{Format, parse};
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 use crate::config::Config;
 
 /// In the data directory of a node.
@@ -49,16 +49,28 @@ impl Connection {
     pub fn open(&self) -> Result<Client, Failure> {
         let own = own_node();
         let data_dir = self.data_dir.as_deref().unwrap_or(&own.data_dir);
-        let token = match std::env::var(TOKEN_VARIABLE) {
-            Ok(token) if self.token_file.is_none() => token,
-            _ => read(self.token_file.as_deref(), data_dir, TOKEN_FILE, "token", "--token-file")?,
+        let (token, source) = match std::env::var(TOKEN_VARIABLE) {
+            Ok(token) if self.token_file.is_none() => (token, format!("the variable {TOKEN_VARIABLE}")),
+            _ => {
+                let file = file(self.token_file.as_deref(), data_dir, TOKEN_FILE);
+                (read(&file, "token", "--token-file")?, file.display().to_string())
+            }
         };
-        let ca = read(self.ca_file.as_deref(), data_dir, CA_FILE, "CA certificate", "--ca-file")?;
+        let ca_file = file(self.ca_file.as_deref(), data_dir, CA_FILE);
+        let ca = read(&ca_file, "CA certificate", "--ca-file")?;
         if token.trim().is_empty() || token.trim().contains(char::is_whitespace) {
             let hint = "the token is one line, rbt_…, as `raftboot token create` printed it";
-            return Err(Failure::configuration("what should be the token is none", hint));
+            return Err(Failure::configuration(format!("{source}: what should be the token is none"), hint));
         }
-        Ok(Client::new(self.server.as_ref().unwrap_or(&own_url(&own)), &token, ca.as_bytes())?)
+        let client = Client::new(self.server.as_ref().unwrap_or(&own_url(&own)), &token, ca.as_bytes());
+        match client {
+            Ok(client) => Ok(client.with_token_from(source)),
+            Err(error @ ClientError::NoCertificate) => {
+                let hint = "name the ca.crt of the server's data directory with --ca-file";
+                Err(Failure::configuration(format!("{}: {error}", ca_file.display()), hint))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -78,9 +90,12 @@ fn own_url(own: &Config) -> String {
     format!("https://{address}")
 }
 
-fn read(named: Option<&Path>, dir: &Path, name: &str, what: &str, flag: &str) -> Result<String, Failure> {
-    let file = named.map_or_else(|| dir.join(name), Path::to_owned);
-    fs::read_to_string(&file).map_err(|error| {
+fn file(named: Option<&Path>, dir: &Path, name: &str) -> PathBuf {
+    named.map_or_else(|| dir.join(name), Path::to_owned)
+}
+
+fn read(file: &Path, what: &str, flag: &str) -> Result<String, Failure> {
+    fs::read_to_string(file).map_err(|error| {
         let hint = format!(
             "name the file with {flag}, or the node's data directory with --data-dir; `serve` writes both there"
         );

@@ -59,6 +59,19 @@ impl Failure {
         self
     }
 
+    /// Says in messages too where in the user's files something is, not where in the request it was: `items[3]`.
+    #[must_use]
+    pub(super) fn told(mut self, places: &[&str]) -> Self {
+        for problem in &mut self.problems {
+            let Some((before, rest)) = problem.message.split_once("items[") else { continue };
+            let Some((number, after)) = rest.split_once(']') else { continue };
+            if let Some(place) = number.parse::<usize>().ok().and_then(|number| places.get(number)) {
+                problem.message = format!("{before}{place}{after}");
+            }
+        }
+        self
+    }
+
     pub(super) fn print(&self, terminal: &mut Terminal<'_>) {
         for Problem { message, field, hint, object, .. } in &self.problems {
             let place: Vec<&str> =
@@ -80,6 +93,9 @@ impl From<ClientError> for Failure {
             ClientError::Unreachable { hint, .. } => Self::new(message, hint),
             ClientError::File { .. } => Self::new(message, ""),
             ClientError::Corrupt(_) => Self::new(message, "nothing was kept: try again, and look at the server's log"),
+            ClientError::NoCertificate => {
+                Self::configuration(message, "name the ca.crt of the server's data directory with --ca-file")
+            }
             ClientError::Configuration { hint, .. } => Self::configuration(message, hint),
         }
     }

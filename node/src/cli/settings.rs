@@ -1,5 +1,7 @@
 //! The shared settings on the command line.
 
+use std::collections::BTreeSet;
+
 use clap::Subcommand;
 use serde_json::{Map, Value};
 use ureq::http::Method;
@@ -48,10 +50,14 @@ pub(super) fn run(connection: &Connection, action: Action, terminal: &mut Termin
 /// A usage error for what is no assignment.
 pub(super) fn patch_of(values: &[String]) -> Result<Value, Failure> {
     let mut patch = Value::Object(Map::new());
+    let mut seen = BTreeSet::new();
     for assignment in values {
         let Some((key, value)) = assignment.split_once('=').filter(|(key, _)| !key.is_empty()) else {
             return Err(Failure::usage(format!("`{assignment}` is no KEY=VALUE"), "write it as dhcp_mode=off"));
         };
+        if !seen.insert(key) {
+            return Err(Failure::usage(format!("`{key}` is set twice"), "keep one of the two"));
+        }
         let mut place = &mut patch;
         // Only the first dot divides: what follows is a name of the user's own.
         for part in key.splitn(2, '.') {

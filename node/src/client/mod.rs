@@ -23,6 +23,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 /// How long the server may take to say that it wants an upload.
 const CONTINUE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often a server is asked again that cannot say yet whether it has something.
+const BUSY_TRIES_MAX: u32 = 3;
 /// Size of an answer that is read whole, in bytes.
 const ANSWER_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// What need not be escaped in a path (RFC 3986 §2.3), and the slash that parts it.
@@ -80,6 +82,9 @@ pub enum ClientError {
     /// What came is not what it should be.
     #[error("{0}")]
     Corrupt(String),
+    /// What should be certificates to trust holds none.
+    #[error("the CA file holds no PEM certificate")]
+    NoCertificate,
     /// The client's own configuration cannot be used.
     #[error("{message}")]
     Configuration {
@@ -96,6 +101,7 @@ pub struct Client {
     agent: Agent,
     url: String,
     bearer: String,
+    token_source: String,
 }
 
 /// Name and value of each part of a query.
@@ -105,7 +111,7 @@ impl Client {
     /// A client for `url` (`https://host:port`) that trusts the certificates in `ca` (PEM) and no others.
     ///
     /// # Errors
-    /// `Configuration` when one of the three cannot be used.
+    /// `Configuration` or `NoCertificate` when one of the three cannot be used.
     pub fn new(url: &str, token: &str, ca: &[u8]) -> Result<Self, ClientError> {
         let wrong = |message: String, hint: &str| ClientError::Configuration { message, hint: hint.into() };
         let url = url.trim_end_matches('/');
@@ -120,8 +126,7 @@ impl Client {
             })
             .collect();
         if roots.is_empty() {
-            let hint = "name the ca.crt of the server's data directory";
-            return Err(wrong("the CA file holds no PEM certificate".into(), hint));
+            return Err(ClientError::NoCertificate);
         }
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::new_with_certs(&roots))
@@ -142,7 +147,19 @@ impl Client {
             .timeout_per_write(Some(SILENCE_MAX))
             .timeout_await_100(Some(CONTINUE_TIMEOUT))
             .build();
-        Ok(Self { agent: config.new_agent(), url: url.to_owned(), bearer: format!("Bearer {}", token.trim()) })
+        Ok(Self {
+            agent: config.new_agent(),
+            url: url.to_owned(),
+            bearer: format!("Bearer {}", token.trim()),
+            token_source: String::new(),
+        })
+    }
+
+    /// Says where the token was found, for the message when it is not accepted.
+    #[must_use]
+    pub fn with_token_from(mut self, source: impl Into<String>) -> Self {
+        self.token_source = source.into();
+        self
     }
 
     /// Reads something.
@@ -183,15 +200,22 @@ impl Client {
         self.text(answer)
     }
 
-    /// Whether the server has something at `path`.
+    /// Whether the server has something at `path` that can be used. Bytes that it is still verifying are waited for; if
+    /// that takes long, or they are damaged, the answer is no.
     ///
     /// # Errors
     /// Why it did not say.
     pub fn has(&self, path: &str) -> Result<bool, ClientError> {
-        match self.call(Method::HEAD, path, &[], SendBody::none(), &[]) {
-            Ok(_) => Ok(true),
-            Err(ClientError::Refused { status: 404, .. }) => Ok(false),
-            Err(error) => Err(error),
+        let mut tries = BUSY_TRIES_MAX;
+        loop {
+            match self.call(Method::HEAD, path, &[], SendBody::none(), &[]) {
+                Ok(_) => return Ok(true),
+                Err(ClientError::Refused { status: 404, .. }) => return Ok(false),
+                Err(ClientError::Refused { status: 503, .. }) if tries == 0 => return Ok(false),
+                // The server has waited a while itself before it said so.
+                Err(ClientError::Refused { status: 503, .. }) => tries -= 1,
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -214,7 +238,17 @@ impl Client {
             hint: "check the server's URL and the token".into(),
         })?;
         let answer = self.agent.run(request).map_err(|error| self.unreachable(&error))?;
-        if answer.status().is_success() { Ok(answer) } else { Err(refusal(answer)) }
+        if answer.status().is_success() { Ok(answer) } else { Err(self.sourced(refusal(answer))) }
+    }
+
+    /// Says in a refusal for the token's sake where that token came from.
+    fn sourced(&self, mut refusal: ClientError) -> ClientError {
+        if let ClientError::Refused { status: 401, problems, .. } = &mut refusal
+            && let Some(problem) = problems.first_mut().filter(|_| !self.token_source.is_empty())
+        {
+            problem.hint = format!("the token came from {}; {}", self.token_source, problem.hint);
+        }
+        refusal
     }
 
     fn uri(&self, path: &str, query: Query<'_>) -> String {
@@ -271,10 +305,17 @@ fn refusal(mut answer: Response<Body>) -> ClientError {
             ClientError::Refused { status: status.as_u16(), problems, request_id }
         }
         Err(_) => {
+            let hint = match status.as_u16() {
+                // The answer to HEAD has no words.
+                401 if text.is_empty() => "the token is not one of this server, or has expired or been revoked",
+                403 if text.is_empty() => "the token's role does not allow this",
+                500..=599 if text.is_empty() => "try again, and look at the server's log",
+                _ => "is this the admin API of a raftboot server?",
+            };
             let problem = Problem {
                 code: "http".into(),
                 message: format!("the server answered {status}"),
-                hint: "is this the admin API of a raftboot server?".into(),
+                hint: hint.into(),
                 ..Problem::default()
             };
             ClientError::Refused { status: status.as_u16(), problems: vec![problem], request_id: String::new() }

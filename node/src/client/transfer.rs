@@ -81,7 +81,8 @@ impl Client {
         }
     }
 
-    /// Fetches bytes into `file`, which is there whole and right afterwards or is left as it was.
+    /// Fetches bytes into `file`, which is there whole and right afterwards or is left as it was. A link is followed. A
+    /// pipe or a device stays what it is and is written to.
     ///
     /// # Errors
     /// Why not; `Corrupt` when they do not have the digest `wanted`.
@@ -93,10 +94,17 @@ impl Client {
         moved: &dyn Fn(u64),
     ) -> Result<Download, ClientError> {
         let fail = |error| ClientError::File { what: format!("{} cannot be written", file.display()), error };
-        let part = Part::create(file).map_err(fail)?;
+        let goal = match Goal::of(file).map_err(fail)? {
+            Goal::File(goal) => goal,
+            Goal::Stream => {
+                let mut stream = OpenOptions::new().write(true).open(file).map_err(fail)?;
+                return self.download(path, wanted, &mut stream, moved);
+            }
+        };
+        let part = Part::create(&goal).map_err(fail)?;
         let mut handle = &part.file;
         let got = self.download(path, wanted, &mut handle, moved)?;
-        part.keep(file).map_err(fail)?;
+        part.keep(&goal).map_err(fail)?;
         Ok(got)
     }
 
@@ -153,6 +161,32 @@ impl Read for Counted<'_> {
         let read = self.inner.read(buffer)?;
         (self.moved)(read as u64);
         Ok(read)
+    }
+}
+
+/// What a download is to become.
+enum Goal {
+    /// A file of its own, new or in place of this one.
+    File(PathBuf),
+    /// Bytes written to a pipe, a device or a socket's file, which must not be replaced.
+    Stream,
+}
+
+impl Goal {
+    fn of(file: &Path) -> io::Result<Self> {
+        let goal = match fs::symlink_metadata(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::File(file.to_owned())),
+            Ok(meta) if meta.is_symlink() => fs::canonicalize(file).map_err(|error| {
+                io::Error::new(error.kind(), format!("it is a link that leads to nothing usable ({error})"))
+            })?,
+            found => found.map(|_| file.to_owned())?,
+        };
+        let kind = fs::metadata(&goal)?;
+        if kind.is_dir() {
+            let message = "it is a directory: name a file in it";
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, message));
+        }
+        Ok(if kind.is_file() { Self::File(goal) } else { Self::Stream })
     }
 }
 

@@ -92,7 +92,7 @@ impl Counters {
         self.acknowledgements.load(Ordering::Relaxed)
     }
 
-    /// Replies the kernel would not send.
+    /// Replies the kernel would not send, or had no room for.
     #[must_use]
     pub fn unsent(&self) -> u64 {
         self.unsent.load(Ordering::Relaxed)

@@ -25,8 +25,8 @@ pub enum Port {
 pub struct Arrival {
     /// The port it came to.
     pub port: Port,
-    /// The address it was sent to: ours, or a broadcast address.
-    pub asked: Ipv4Addr,
+    /// Our own address that it was sent to; `None` when it was sent to everybody, or to a group.
+    pub asked: Option<Ipv4Addr>,
     /// Who sent it.
     pub source: SocketAddrV4,
 }
@@ -258,11 +258,9 @@ fn destination(request: &Request, arrival: &Arrival, message: Message) -> Result
     if is_host(*destination.ip()) && destination.port() != 0 { Ok(destination) } else { Err(Silence::BadAddress) }
 }
 
-/// The address asked, or the advertised one when everybody was asked. A relay's helper address may be the broadcast
-/// address of our subnet; no server has an address ending in 255, so that is enough to tell.
+/// The address asked, or the advertised one when everybody was asked.
 fn source(arrival: &Arrival, facts: &Facts) -> Ipv4Addr {
-    let asked = arrival.asked;
-    if is_host(asked) && asked.octets()[3] != u8::MAX { asked } else { facts.advertised }
+    arrival.asked.filter(|asked| is_host(*asked)).unwrap_or(facts.advertised)
 }
 
 /// Whether one machine can have this address.

@@ -60,12 +60,12 @@ impl Facts {
         }
     }
 
-    /// The usual loaders. Debian 12's `ipxe` package brings the first two; the third must be imported. There is
-    /// none for 32-bit UEFI, which cannot run the 64-bit one.
+    /// The usual loaders. Debian 12's `ipxe` package brings those for BIOS and x64; the others must be imported.
     #[must_use]
     pub fn default_loaders() -> BTreeMap<Architecture, String> {
         [
             (Architecture::Bios, "undionly.kpxe"),
+            (Architecture::UefiIa32, "snponly-ia32.efi"),
             (Architecture::UefiX64, "snponly.efi"),
             (Architecture::UefiArm64, "snponly-arm64.efi"),
         ]

@@ -11,8 +11,9 @@ use super::Questions;
 use super::counters::Counters;
 use super::decide::{Arrival, Reply, Silence, decide};
 use super::limit::RateLimit;
+use super::reply_limit::ReplyLimit;
 use super::request::Request;
-use super::sighting::{Sighting, Stage};
+use super::sighting::Sighting;
 use super::socket::{Endpoint, PortSocket, RECEIVE_BUFFER_BYTES, Sockets};
 
 /// How long to wait after the kernel refuses to receive, as it does when the interface goes down.
@@ -20,6 +21,8 @@ const RECEIVE_ERROR_PAUSE: Duration = Duration::from_millis(200);
 /// Errors in a row, ten seconds' worth, before the server gives up: an interface that is gone does not come back
 /// under the same socket.
 const RECEIVE_ERRORS_MAX: u32 = 50;
+/// Shortest time between two warnings about replies that were not sent: a forger must not fill the log.
+const UNSENT_WARNING_PAUSE: Duration = Duration::from_secs(10);
 
 /// Serves DHCP until `shutdown` completes. Without any socket it just waits for that.
 ///
@@ -45,9 +48,11 @@ async fn serve(socket: Option<PortSocket>, questions: &dyn Questions, counters: 
     let Some(socket) = socket else {
         return std::future::pending().await;
     };
-    let endpoint = socket.start()?;
+    let mut endpoint = socket.start()?;
+    endpoint.ready_to_send().await?;
     info!(address = ?endpoint.local(), "dhcp is listening");
-    let mut limit = RateLimit::default();
+    let mut limits = Limits { machines: RateLimit::default(), replies: ReplyLimit::new(Instant::now()) };
+    let mut warned_at = None;
     let mut buffer = vec![0; RECEIVE_BUFFER_BYTES];
     let mut errors = 0;
     loop {
@@ -65,11 +70,17 @@ async fn serve(socket: Option<PortSocket>, questions: &dyn Questions, counters: 
         let Some(arrival) = arrival else { continue };
         for packet in packets {
             counters.count_received();
-            if let Some(reply) = answer(packet, &arrival, questions, counters, &mut limit) {
-                send(&endpoint, &reply, counters).await;
+            if let Some(reply) = answer(packet, &arrival, questions, counters, &mut limits) {
+                send(&endpoint, &reply, counters, &mut warned_at);
             }
         }
     }
+}
+
+/// How often anybody is answered on one port.
+struct Limits {
+    machines: RateLimit,
+    replies: ReplyLimit,
 }
 
 /// One packet's way from bytes to a reply.
@@ -78,7 +89,7 @@ fn answer(
     arrival: &Arrival,
     questions: &dyn Questions,
     counters: &Counters,
-    limit: &mut RateLimit,
+    limits: &mut Limits,
 ) -> Option<Reply> {
     let request = match Request::parse(packet) {
         Ok(request) => request,
@@ -89,37 +100,47 @@ fn answer(
         }
     };
     let mac = request.mac();
-    if !limit.allow(mac, Instant::now()) {
+    let now = Instant::now();
+    if !limits.machines.allow(mac, now) {
         counters.count_silent(Silence::RateLimited);
         debug!(%mac, source = %arrival.source, "dhcp client asks too often");
         return None;
     }
     let machine = questions.machine(mac, request.uuid());
     let decision = decide(&request, arrival, &questions.facts(), machine.as_ref());
+    if let Ok(reply) = &decision.reply
+        && !limits.replies.allow(*reply.destination.ip(), *arrival.source.ip(), now)
+    {
+        counters.count_silent(Silence::RateLimited);
+        debug!(%mac, source = %arrival.source, to = %reply.destination, "dhcp replies to this address are too many");
+        return None;
+    }
     log(&decision.sighting);
     questions.seen(decision.sighting);
     decision.reply.inspect_err(|silence| counters.count_silent(*silence)).ok()
 }
 
-/// Operating systems are heard all day, so only what boots from the network is worth a line by default.
+/// Details for who looks for a fault; what matters of a sighting, [`Questions::seen`] tells.
 fn log(sighting: &Sighting) {
-    let Sighting { mac, stage, message, port, outcome, vendor_class, .. } = sighting;
-    if *stage == Stage::OperatingSystem {
-        debug!(%mac, message, ?port, ?outcome, ?vendor_class, "dhcp heard");
-    } else {
-        info!(%mac, ?stage, message, ?port, ?outcome, architecture = ?sighting.architecture, "dhcp heard");
-    }
+    let Sighting { mac, stage, message, port, outcome, architecture, vendor_class, .. } = sighting;
+    debug!(%mac, ?stage, message, ?port, ?outcome, ?architecture, ?vendor_class, "dhcp heard");
 }
 
-async fn send(endpoint: &Endpoint, reply: &Reply, counters: &Counters) {
-    match endpoint.send(reply).await {
-        Ok(()) => counters.count_sent(reply.message),
-        Err(error) => {
-            counters.count_unsent();
-            warn!(
-                %error, from = %reply.source, to = %reply.destination,
-                "dhcp reply not sent: is the advertised address on this node's machine network?"
-            );
-        }
+fn send(endpoint: &Endpoint, reply: &Reply, counters: &Counters, warned_at: &mut Option<Instant>) {
+    let Err(error) = endpoint.send(reply) else {
+        return counters.count_sent(reply.message);
+    };
+    counters.count_unsent();
+    let (from, to) = (reply.source, reply.destination);
+    let now = Instant::now();
+    let is_quiet = warned_at.is_some_and(|at| now.saturating_duration_since(at) < UNSENT_WARNING_PAUSE);
+    if is_quiet {
+        debug!(%error, %from, %to, "dhcp reply not sent");
+    } else if error.kind() == io::ErrorKind::WouldBlock {
+        *warned_at = Some(now);
+        warn!(%from, %to, "dhcp reply dropped: many replies wait for addresses that do not answer; forged requests?");
+    } else {
+        *warned_at = Some(now);
+        warn!(%error, %from, %to, "dhcp reply not sent: is the advertised address on this node's machine network?");
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -11,6 +12,7 @@ use tokio::net::UdpSocket;
 
 use super::counters::Counters;
 use super::decide::{Arrival, Port, Reply};
+use super::own::OwnAddresses;
 
 /// What the kernel may hand over at once: it may join several packets of one sender, up to the size of an IP packet.
 pub(super) const RECEIVE_BUFFER_BYTES: usize = 65_536;
@@ -19,6 +21,13 @@ pub(super) const RECEIVE_BUFFER_BYTES: usize = 65_536;
 /// millisecond, and the kernel's default was seen to drop the last hundred of 200. The kernel may grant less
 /// (`net.core.rmem_max`).
 const RECEIVE_QUEUE_BYTES: usize = 2 * 1024 * 1024;
+
+/// What the kernel keeps of ours until it is sent. Packets to an address that does not answer wait there for seconds.
+/// The kernel may grant less (`net.core.wmem_max`).
+const SEND_QUEUE_BYTES: usize = 2 * 1024 * 1024;
+
+/// The port "discard" (RFC 863), from which nothing comes.
+const NOBODY_PORT: u16 = 9;
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +136,9 @@ pub(super) struct PortSocket {
     port: Port,
     socket: std::net::UdpSocket,
     state: UdpSocketState,
+    /// For replies to one address: those to everybody must not wait behind them.
+    single: std::net::UdpSocket,
+    single_state: UdpSocketState,
 }
 
 impl PortSocket {
@@ -135,6 +147,7 @@ impl PortSocket {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).map_err(other)?;
         socket.set_broadcast(true).map_err(other)?;
         socket.set_recv_buffer_size(RECEIVE_QUEUE_BYTES).map_err(other)?;
+        socket.set_send_buffer_size(SEND_QUEUE_BYTES).map_err(other)?;
         if config.share_ports {
             socket.set_reuse_address(true).map_err(other)?;
         }
@@ -149,15 +162,46 @@ impl PortSocket {
             io::ErrorKind::PermissionDenied => BindError::Permission { port: number, source },
             _ => other(source),
         })?;
+        let single = sender(&socket, config).map_err(other)?;
         let socket = std::net::UdpSocket::from(socket);
         let state = UdpSocketState::new(UdpSockRef::from(&socket)).map_err(other)?;
-        Ok(Self { port, socket, state })
+        let single_state = UdpSocketState::new(UdpSockRef::from(&single)).map_err(other)?;
+        Ok(Self { port, socket, state, single, single_state })
     }
 
     /// Hands the socket to the runtime.
     pub(super) fn start(self) -> io::Result<Endpoint> {
-        Ok(Endpoint { port: self.port, socket: UdpSocket::from_std(self.socket)?, state: self.state })
+        Ok(Endpoint {
+            port: self.port,
+            socket: UdpSocket::from_std(self.socket)?,
+            state: self.state,
+            single: UdpSocket::from_std(self.single)?,
+            single_state: self.single_state,
+            own: OwnAddresses::default(),
+        })
     }
+}
+
+/// A second socket on the port of `receiver` that only sends. It is connected to where nothing comes from, so that it
+/// is never given a packet. Sharing the port is allowed just for a moment: another program must not slip in.
+fn sender(receiver: &Socket, config: &SocketConfig) -> io::Result<std::net::UdpSocket> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_broadcast(true)?;
+    socket.set_send_buffer_size(SEND_QUEUE_BYTES)?;
+    socket.set_reuse_address(true)?;
+    receiver.set_reuse_address(true)?;
+    let bound = receiver.local_addr().and_then(|address| socket.bind(&address));
+    receiver.set_reuse_address(config.share_ports)?;
+    bound?;
+    let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, NOBODY_PORT));
+    if socket.connect(&nobody.into()).is_err() {
+        // Without loopback it would take packets from the receiver: one socket must do.
+        return Ok(receiver.try_clone()?.into());
+    }
+    if let Some(interface) = &config.interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    Ok(socket.into())
 }
 
 /// One port in service.
@@ -166,14 +210,17 @@ pub(super) struct Endpoint {
     port: Port,
     socket: UdpSocket,
     state: UdpSocketState,
+    single: UdpSocket,
+    single_state: UdpSocketState,
+    own: OwnAddresses,
 }
 
 impl Endpoint {
     /// Waits for packets; gives how they came and their bytes. Cancel-safe: nothing is read before it returns.
     pub(super) async fn receive<'a>(
-        &self,
+        &mut self,
         buffer: &'a mut [u8],
-    ) -> io::Result<(Option<Arrival>, impl Iterator<Item = &'a [u8]>)> {
+    ) -> io::Result<(Option<Arrival>, impl Iterator<Item = &'a [u8]> + use<'a>)> {
         let mut meta = [RecvMeta::default()];
         self.socket
             .async_io(Interest::READABLE, || {
@@ -184,7 +231,10 @@ impl Endpoint {
             .await?;
         let [meta] = meta;
         let arrival = match (meta.addr, meta.dst_ip) {
-            (SocketAddr::V4(source), Some(IpAddr::V4(asked))) => Some(Arrival { port: self.port, asked, source }),
+            (SocketAddr::V4(source), Some(IpAddr::V4(asked))) => {
+                let asked = self.own.contains(asked, Instant::now()).then_some(asked);
+                Some(Arrival { port: self.port, asked, source })
+            }
             _ => None,
         };
         // An empty datagram is one packet too, if only to be counted.
@@ -196,7 +246,10 @@ impl Endpoint {
 
     /// Sends a reply from the address it names. For a reply to everybody that address also chooses the interface
     /// (the kernel routes 255.255.255.255 by source), so it goes out where the address lives.
-    pub(super) async fn send(&self, reply: &Reply) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What the kernel says; `WouldBlock` when its queue is full. Nobody waits for room: clients ask again.
+    pub(super) fn send(&self, reply: &Reply) -> io::Result<()> {
         let transmit = Transmit {
             destination: SocketAddr::V4(reply.destination),
             ecn: None,
@@ -204,9 +257,18 @@ impl Endpoint {
             segment_size: None,
             src_ip: Some(IpAddr::V4(reply.source)),
         };
-        self.socket
-            .async_io(Interest::WRITABLE, || self.state.try_send(UdpSockRef::from(&self.socket), &transmit))
-            .await
+        let (socket, state) = if reply.destination.ip().is_broadcast() {
+            (&self.socket, &self.state)
+        } else {
+            (&self.single, &self.single_state)
+        };
+        socket.try_io(Interest::WRITABLE, || state.try_send(UdpSockRef::from(socket), &transmit))
+    }
+
+    /// Waits until the runtime knows that both sockets can send.
+    pub(super) async fn ready_to_send(&self) -> io::Result<()> {
+        self.socket.writable().await?;
+        self.single.writable().await
     }
 
     /// Where the socket is bound.

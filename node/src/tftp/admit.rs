@@ -6,11 +6,12 @@ use super::loop_breaker::Signature;
 use super::names::{NAME_BYTES_MAX, Name};
 use super::options::{Agreed, blksize_for_link};
 use super::packet::{self, ErrorCode, Mode, Request};
+use super::patience::Busy;
 use super::questions::{Client, Ending, Event, Lookup, Refusal, What};
 use super::server::Driver;
 use super::sessions::{Key, Session};
 use super::source::{self, NETASCII_BYTES_MAX, Source};
-use super::transfer::Transfer;
+use super::transfer::{Outcome, Transfer};
 
 /// A request repeated in mid-transfer within this time of the last progress is a late copy; afterwards the client has
 /// started anew. Firmware uses the same port on every boot.
@@ -46,27 +47,53 @@ impl Driver {
         let client = Client { address: key.0, local: key.1, interface, signature: Signature::of(request) };
         match self.open(request, &client) {
             Ok((name, source)) => self.start(key, client, name, source, request, datagram, now).await,
+            Err(Some(Refusal::Busy)) => self.on_busy(key, client, request, now).await,
             Err(None) => tracing::debug!(client = %key.0, "tftp client is not served"),
-            Err(Some(refusal)) => {
-                let name = packet::printable(&request.name, NAME_BYTES_MAX);
-                tracing::debug!(client = %key.0, name, ?refusal, "tftp request refused");
-                let (code, text) = words_for(refusal);
-                self.send(key, &packet::error(code, &text)).await;
-                let what = What::Refused(refusal);
-                self.questions.event(Event { name, client, what });
-            }
+            Err(Some(refusal)) => self.tell(key, client, request, refusal).await,
+        }
+    }
+
+    /// Tells a client why it gets no file.
+    async fn tell(&mut self, key: Key, client: Client, request: &Request, refusal: Refusal) {
+        let (code, text) = words_for(refusal);
+        self.send(key, &packet::error(code, &text)).await;
+        self.note_refused(client, request, refusal);
+    }
+
+    fn note_refused(&self, client: Client, request: &Request, refusal: Refusal) {
+        let name = packet::printable(&request.name, NAME_BYTES_MAX);
+        tracing::debug!(client = %client.address, name, ?refusal, "tftp request refused");
+        self.questions.event(Event { name, client, what: What::Refused(refusal) });
+    }
+
+    /// Leaves a client without an answer, so that it asks again; not for ever.
+    async fn on_busy(&mut self, key: Key, client: Client, request: &Request, now: Instant) {
+        match self.patience.on_busy(key, now) {
+            Busy::First => self.note_refused(client, request, Refusal::Busy),
+            Busy::Again => {}
+            Busy::TooLong => return self.tell(key, client, request, Refusal::Busy).await,
+        }
+        self.allowance.give_back(key.0.ip());
+    }
+
+    /// Makes room when all transfers are taken, at the cost of one whose client never answered.
+    fn make_room(&mut self, reads_a_file: bool) {
+        if let Some(key) = self.sessions.evictable(reads_a_file) {
+            self.end(key, Ending::Protocol(Outcome::NeverAnswered));
         }
     }
 
     /// Finds the bytes of a request; `Err(None)` when it is to be ignored.
-    fn open(&self, request: &Request, client: &Client) -> Result<(Name, Source), Option<Refusal>> {
+    fn open(&mut self, request: &Request, client: &Client) -> Result<(Name, Source), Option<Refusal>> {
         let address = client.address.ip();
+        self.make_room(false);
         self.sessions.has_room(address, false).map_err(Some)?;
         let name = Name::parse(&request.name).map_err(|bad| Some(Refusal::BadName(bad)))?;
         let source = match self.questions.open(&name, client) {
             Lookup::Bytes(bytes) if request.mode == Mode::Octet => Source::Bytes(bytes),
             Lookup::Bytes(bytes) if bytes.len() <= NETASCII_BYTES_MAX => Source::Bytes(source::to_netascii(&bytes)),
             Lookup::File { path, size } if request.mode == Mode::Octet => {
+                self.make_room(true);
                 self.sessions.has_room(address, true).map_err(Some)?;
                 Source::file(path, size)
             }
@@ -91,7 +118,9 @@ impl Driver {
     ) {
         let mtu = self.port.mtu(client.interface, now);
         let limit = blksize_for_link(mtu, key.0.is_ipv6());
-        let agreed = Agreed::new(request, source.size(), limit);
+        let window_max = self.flow.window_max(key.0.ip(), now);
+        let agreed = Agreed::new(request, source.size(), limit, window_max);
+        self.patience.on_served(&key);
         let name = name.to_string();
         let what = What::Started { size: agreed.size, blksize: agreed.blksize, windowsize: agreed.windowsize };
         self.questions.event(Event { name: name.clone(), client: client.clone(), what });

@@ -109,7 +109,8 @@ impl Allowance {
         allowed
     }
 
-    /// Gives one back: the client has proved that it gets our packets.
+    /// Gives one back: the client has fetched a whole file, or could not be served yet. An acknowledgement alone may be
+    /// forged and gives nothing back.
     pub fn give_back(&mut self, client: IpAddr) {
         if let Some(bucket) = self.clients.get_mut(&client) {
             bucket.spent = bucket.spent.saturating_sub(1);

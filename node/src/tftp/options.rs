@@ -56,14 +56,14 @@ impl Agreed {
     /// Unknown options and values outside their RFC's range are left unacknowledged, which tells the client that they
     /// do not hold (RFC 2347). Options are answered in the order asked.
     #[must_use]
-    pub fn new(request: &Request, size: u64, blksize_limit: u16) -> Self {
+    pub fn new(request: &Request, size: u64, blksize_limit: u16, window_limit: u16) -> Self {
         let asked_blksize = number(request, "blksize").filter(|asked| *asked >= u64::from(BLKSIZE_MIN));
         let blksize = asked_blksize.map_or(BLKSIZE_DEFAULT, |asked| {
             let limit = blksize_limit.clamp(BLKSIZE_MIN, BLKSIZE_MAX);
             u16::try_from(asked).unwrap_or(limit).min(limit)
         });
         let asked_window = number(request, "windowsize").filter(|asked| (1..=65535).contains(asked));
-        let fits = u64::from(WINDOWSIZE_MAX).min(WINDOW_BYTES_MAX / u64::from(blksize));
+        let fits = u64::from(WINDOWSIZE_MAX.min(window_limit)).min(WINDOW_BYTES_MAX / u64::from(blksize));
         let windowsize = asked_window.map_or(1, |asked| asked.min(fits).max(1));
         let asked_timeout = number(request, "timeout").filter(|asked| (1..=TIMEOUT_SECONDS_MAX).contains(asked));
 
@@ -129,7 +129,7 @@ mod tests {
         let Ok(Packet::Read(request)) = Packet::parse(&bytes) else {
             panic!("not a request: {asked}");
         };
-        let agreed = Agreed::new(&request, size, limit);
+        let agreed = Agreed::new(&request, size, limit, WINDOWSIZE_MAX);
         let answer = agreed.answer.as_ref().map_or("none".into(), |answer| {
             let words: Vec<_> = answer[2..].split(|byte| *byte == 0).collect();
             let pairs: Vec<_> = words

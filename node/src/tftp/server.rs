@@ -9,8 +9,10 @@ use futures::future::{BoxFuture, FutureExt, try_join_all};
 use futures::stream::{FuturesUnordered, StreamExt};
 use quinn_udp::{BATCH_SIZE, RecvMeta};
 
+use super::flow::Flow;
 use super::guard::{self, Allowance};
 use super::packet::{self, DATA_HEADER_BYTES, ErrorCode, Malformed, Packet};
+use super::patience::Patience;
 use super::questions::{Ending, Event, Questions, What};
 use super::sessions::{Key, Session, Sessions};
 use super::sockets::{Port, Sockets};
@@ -65,6 +67,8 @@ pub(super) struct Driver {
     pub(super) questions: Arc<dyn Questions>,
     pub(super) sessions: Sessions,
     pub(super) allowance: Allowance,
+    pub(super) flow: Flow,
+    pub(super) patience: Patience,
     readings: FuturesUnordered<Reading>,
     /// Packets of one window, one behind the other.
     frames: Vec<u8>,
@@ -77,6 +81,8 @@ impl Driver {
             questions,
             sessions: Sessions::default(),
             allowance: Allowance::default(),
+            flow: Flow::default(),
+            patience: Patience::default(),
             readings: FuturesUnordered::new(),
             frames: Vec::new(),
         }
@@ -163,11 +169,7 @@ impl Driver {
             }
             return;
         };
-        let was_open = session.transfer.opened();
         let step = session.transfer.on_packet(heard, now);
-        if !was_open && session.transfer.opened() {
-            self.allowance.give_back(key.0.ip());
-        }
         self.apply(key, step).await;
     }
 
@@ -180,6 +182,11 @@ impl Driver {
             let Some(session) = self.sessions.get(&key) else {
                 continue;
             };
+            if session.resume_at.take_if(|at| *at <= now).is_some() {
+                self.push(key).await;
+                self.sessions.schedule(&key);
+                continue;
+            }
             let step = session.transfer.on_timeout(now);
             self.apply(key, step).await;
         }
@@ -238,7 +245,12 @@ impl Driver {
         let length = usize::from(agreed.blksize) + DATA_HEADER_BYTES;
         let read = session.source.next_read(acked, needed);
         let id = session.id;
-        if ready {
+        let now = Instant::now();
+        let charged = if ready { self.flow.charge(key.0.ip(), self.frames.len() as u64, now) } else { Ok(()) };
+        session.resume_at = charged.err();
+        if session.resume_at.is_some() {
+            self.sessions.schedule(&key);
+        } else if ready {
             session.pending = None;
             let sent = self.port.send_many(key, &self.frames, length).await;
             if let Err(error) = sent {
@@ -280,7 +292,11 @@ impl Driver {
         let name = session.name;
         match &ending {
             Ending::Protocol(Outcome::Finished { confirmed }) => {
-                tracing::info!(%client, name, bytes, ?duration, blocks_resent, confirmed, "tftp file sent");
+                if *confirmed {
+                    self.flow.complete(client.ip(), bytes, Instant::now());
+                    self.allowance.give_back(client.ip());
+                }
+                tracing::debug!(%client, name, bytes, ?duration, blocks_resent, confirmed, "tftp file sent");
             }
             other => {
                 tracing::debug!(%client, name, bytes, ?duration, ending = ?other, "tftp transfer ended")

@@ -1,6 +1,6 @@
 //! The transfers under way: found by who talks to whom, woken by their deadlines, bounded in number.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Instant;
@@ -32,6 +32,8 @@ pub(super) struct Session {
     pub(super) source: Source,
     /// Blocks to send as soon as their bytes are there.
     pub(super) pending: Option<RangeInclusive<u64>>,
+    /// When they may go, if the client has had its share of bytes for now.
+    pub(super) resume_at: Option<Instant>,
     pub(super) started_at: Instant,
     /// When the table will wake it, at the latest.
     wake_at: Option<Instant>,
@@ -54,6 +56,7 @@ impl Session {
             transfer,
             source,
             pending: None,
+            resume_at: None,
             started_at: now,
             wake_at: None,
         }
@@ -63,6 +66,12 @@ impl Session {
     pub(super) fn bytes_acked(&self) -> u64 {
         let agreed = self.transfer.agreed();
         (self.transfer.acked() * u64::from(agreed.blksize)).min(agreed.size)
+    }
+
+    /// When there is something to do, if nothing else happens.
+    fn next_deadline(&self) -> Instant {
+        let deadline = self.transfer.next_deadline();
+        self.resume_at.map_or(deadline, |at| at.min(deadline))
     }
 
     fn reads_a_file(&self) -> bool {
@@ -77,6 +86,8 @@ pub(super) struct Sessions {
     per_client: HashMap<IpAddr, usize>,
     wakes: BTreeSet<(Instant, u64, Key)>,
     files: usize,
+    /// Transfers whose client may not have answered yet, oldest first: from memory, and from files.
+    unopened: [BTreeMap<u64, Key>; 2],
     last_id: u64,
 }
 
@@ -94,6 +105,28 @@ impl Sessions {
         Ok(())
     }
 
+    /// The transfer to end in favour of a new one when a limit is reached that is not the client's own: the oldest whose
+    /// client never answered. Requests from forged addresses make such transfers.
+    pub(super) fn evictable(&mut self, reads_a_file: bool) -> Option<Key> {
+        let files_full = reads_a_file && self.files >= FILE_TRANSFERS_MAX;
+        if self.by_key.len() < TRANSFERS_MAX && !files_full {
+            return None;
+        }
+        let oldest = |of: &BTreeMap<u64, Key>| of.first_key_value().map(|(id, key)| (*id, *key));
+        for of in &mut self.unopened {
+            // Those that were answered since, or ended, are sorted out here.
+            while let Some((id, key)) = oldest(of) {
+                if self.by_key.get(&key).is_some_and(|session| session.id == id && !session.transfer.opened()) {
+                    break;
+                }
+                of.remove(&id);
+            }
+        }
+        let [memory, file] = &self.unopened;
+        let memory = oldest(memory).filter(|_| !files_full);
+        memory.into_iter().chain(oldest(file)).min().map(|(_, key)| key)
+    }
+
     pub(super) fn get(&mut self, key: &Key) -> Option<&mut Session> {
         self.by_key.get_mut(key)
     }
@@ -103,6 +136,7 @@ impl Sessions {
         self.last_id += 1;
         session.id = self.last_id;
         self.files += usize::from(session.reads_a_file());
+        self.unopened[usize::from(session.reads_a_file())].insert(session.id, key);
         *self.per_client.entry(key.0.ip()).or_default() += 1;
         let replaced = self.by_key.insert(key, session);
         debug_assert!(replaced.is_none(), "the caller ended the earlier transfer");
@@ -114,6 +148,7 @@ impl Sessions {
             self.wakes.remove(&(at, session.id, *key));
         }
         self.files -= usize::from(session.reads_a_file());
+        self.unopened[usize::from(session.reads_a_file())].remove(&session.id);
         if let Some(count) = self.per_client.get_mut(&key.0.ip()) {
             *count -= 1;
             if *count == 0 {
@@ -129,7 +164,7 @@ impl Sessions {
         let Some(session) = self.by_key.get_mut(key) else {
             return;
         };
-        let deadline = session.transfer.next_deadline();
+        let deadline = session.next_deadline();
         if session.wake_at.is_some_and(|at| at <= deadline) {
             return;
         }
@@ -152,7 +187,7 @@ impl Sessions {
                 continue;
             };
             session.wake_at = None;
-            if session.transfer.next_deadline() <= now {
+            if session.next_deadline() <= now {
                 return Some(key);
             }
             self.schedule(&key);
@@ -216,6 +251,33 @@ mod tests {
         let fresh = key(200, 1).0.ip();
         assert_eq!(sessions.has_room(fresh, true), Err(Refusal::Busy));
         assert!(sessions.has_room(fresh, false).is_ok());
+    }
+
+    #[test]
+    fn a_full_table_gives_up_the_oldest_transfer_that_was_never_answered() {
+        let now = Instant::now();
+        let mut sessions = Sessions::default();
+        let nth = |number: usize| key(u8::try_from(1 + number / 30).unwrap(), 2000 + u16::try_from(number).unwrap());
+        for number in 0..TRANSFERS_MAX {
+            assert_eq!(sessions.evictable(false), None);
+            let reads_a_file = number >= TRANSFERS_MAX - FILE_TRANSFERS_MAX;
+            sessions.insert(nth(number), session(nth(number), reads_a_file, now));
+        }
+        assert_eq!(sessions.evictable(false), Some(nth(0)));
+        assert_eq!(
+            sessions.evictable(true),
+            Some(nth(TRANSFERS_MAX - FILE_TRANSFERS_MAX)),
+            "a file's makes room for a file"
+        );
+        sessions.get(&nth(0)).unwrap().transfer.on_packet(Heard::Ack(0), now);
+        assert_eq!(sessions.evictable(false), Some(nth(1)), "who has answered is served on");
+        sessions.remove(&nth(1)).unwrap();
+        assert_eq!(sessions.evictable(false), None);
+        sessions.insert(nth(1), session(nth(1), false, now));
+        for number in 1..TRANSFERS_MAX {
+            sessions.get(&nth(number)).unwrap().transfer.on_packet(Heard::Ack(0), now);
+        }
+        assert_eq!(sessions.evictable(false), None, "nobody is thrown out who is being served");
     }
 
     #[test]

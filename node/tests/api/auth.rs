@@ -121,6 +121,7 @@ fn the_last_administrator_cannot_be_removed() {
     let path = format!("/api/v1/tokens/{}", &server.token[4..20]);
     server.token(Role::Operate, None);
     server.token(Role::Admin, Some(Timestamp(1)));
+    server.token(Role::Admin, Some(Timestamp(u64::MAX)));
     assert_eq!(server.call("DELETE", &path, b"").error(), (409, "last_admin_token".into(), String::new()));
     server.token(Role::Admin, None);
     assert_eq!(server.call("DELETE", &path, b"").status, 200);
@@ -132,6 +133,8 @@ fn tokens_that_make_no_sense_are_refused() {
     for (body, field) in [
         (r#"{"role":"read"}"#, "name"),
         (r#"{"name":"","role":"read"}"#, "name"),
+        (r#"{"name":"node","role":"read"}"#, "name"),
+        (r#"{"name":"x","role":"read","expires_in_seconds":3153600001}"#, "expires_in_seconds"),
         (r#"{"name":"x","role":"root"}"#, "role"),
         (r#"{"name":"x","role":"read","expires_in_seconds":0}"#, "expires_in_seconds"),
         (r#"{"name":"x","role":"read","expires_in_seconds":-1}"#, "expires_in_seconds"),

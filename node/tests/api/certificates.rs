@@ -88,6 +88,23 @@ fn the_first_token_is_made_once() {
 }
 
 #[test]
+fn a_revoked_token_does_not_come_back_with_its_file() {
+    let server = Server::start();
+    server.propose(raft::command::Edit::DeleteToken(server.token[4..20].into()));
+    server.token(raft::state::Role::Operate, None);
+    first_token(&server).unwrap();
+    let made = text(server.dir.path(), "admin.token").trim().to_owned();
+    assert_ne!(made, server.token);
+    let status = |token: &str| {
+        let header = format!("Bearer {token}");
+        server.call_with("GET", "/api/v1/tokens", &[("authorization", &header)], b"").status
+    };
+    assert_eq!((status(&server.token), status(&made)), (401, 200));
+    first_token(&server).unwrap();
+    assert_eq!(text(server.dir.path(), "admin.token").trim(), made, "only once");
+}
+
+#[test]
 fn a_token_file_that_cannot_be_used_is_said() {
     let server = Server::start();
     let file = server.dir.path().join("admin.token");

@@ -94,7 +94,14 @@ impl Server {
         let url = format!("https://localhost:{}", listener.local_addr().expect("the test's own set-up").port());
         let mut context = Context::new(cluster.clone(), store.clone());
         context.checks = Checks {
-            template: Arc::new(|text| if text.starts_with(b"{{bad") { Err("unclosed action".into()) } else { Ok(()) }),
+            template: Arc::new(|kind, name, text| match kind {
+                _ if text.starts_with(b"{{bad") => Err("unclosed action".into()),
+                raft::state::TemplateKind::Ignition if !name.ends_with(".ign") => {
+                    Err("Butane is not translated".into())
+                }
+                _ => Ok(()),
+            }),
+            loader_served: Arc::new(|name| !name.starts_with("gone")),
             loader_classes: Arc::from(["bios".to_owned(), "efi-x64".to_owned()]),
         };
         let stop = CancellationToken::new();

@@ -14,7 +14,7 @@
 //! | `header AT HEX` | overwrite header bytes |
 //! | `ciaddr A`, `giaddr A`, `mac M` | fill a header field |
 //! | `cut N` | keep only the first N bytes |
-//! | `port N`, `from A:P`, `to A` | how it came in |
+//! | `port N`, `from A:P`, `to A`, `to everybody` | how it came in |
 //! | `fact NAME VALUE` | change a setting |
 //! | `loader ARCH [FILE]` | set a loader, or have none |
 //! | `machine [WORD…]` | the sender is known: `hold`, `control`, `no-control`, `file=NAME` |
@@ -84,7 +84,7 @@ impl Case {
                 "cut" => cut = first.parse().map_err(|_| line)?,
                 "port" => {}
                 "from" => case.arrival.source = first.parse().map_err(|_| line)?,
-                "to" => case.arrival.asked = address()?,
+                "to" => case.arrival.asked = if rest == "everybody" { None } else { Some(address()?) },
                 "fact" => case.fact(first, second)?,
                 "loader" => {
                     let architecture = first.parse().map_err(|_| line)?;
@@ -142,8 +142,8 @@ impl Case {
 /// How packets usually come in.
 pub(crate) fn arrival(port: Port) -> Arrival {
     let (asked, source) = match port {
-        Port::Discover => (Ipv4Addr::BROADCAST, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68)),
-        Port::Boot => (ADVERTISED, SocketAddrV4::new(Ipv4Addr::new(10, 88, 0, 58), 4011)),
+        Port::Discover => (None, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68)),
+        Port::Boot => (Some(ADVERTISED), SocketAddrV4::new(Ipv4Addr::new(10, 88, 0, 58), 4011)),
     };
     Arrival { port, asked, source }
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use raftboot::dhcp::{
-    BindError, ClientUuid, Counters, Facts, HardwareAddress, MachineFacts, Questions, Sighting, Silence, SocketConfig,
-    Sockets, run,
+    BindError, ClientUuid, Counters, Facts, HardwareAddress, MachineFacts, Outcome, Port, Questions, Sighting, Silence,
+    SocketConfig, Sockets, run,
 };
 
 use super::packet::{Packet, fixture};
@@ -30,13 +30,22 @@ impl Questions for Answers {
     }
 }
 
+/// Only the port for discovery, a high one.
+fn discovery() -> SocketConfig {
+    SocketConfig { discover_port: Some(0), boot_port: None, ..SocketConfig::default() }
+}
+
 fn config() -> SocketConfig {
     SocketConfig { discover_port: None, boot_port: Some(0), ..SocketConfig::default() }
 }
 
 /// Runs the server on a free port while `client` talks to it, then stops it.
 fn serve(client: impl FnOnce(u16, &Counters) + Send + 'static) -> Arc<Answers> {
-    let sockets = Sockets::bind(&config()).expect("loopback works");
+    serve_with(&config(), client)
+}
+
+fn serve_with(config: &SocketConfig, client: impl FnOnce(u16, &Counters) + Send + 'static) -> Arc<Answers> {
+    let sockets = Sockets::bind(config).expect("loopback works");
     let port = sockets.addresses().next().expect("loopback works").port();
     let counters = sockets.counters();
     let answers =
@@ -109,7 +118,9 @@ fn garbage_costs_a_counter_and_the_server_goes_on() {
         system.set(60, b"MSFT 5.0".to_vec());
         send(&socket, &system.bytes(), counters);
         ask(&socket, &fixture("ovmf-request-4011").unwrap());
-        assert_eq!(counters.malformed(), 5);
+        // A reply may be here before it is counted; it is when the next packet is.
+        send(&socket, b"the end", counters);
+        assert!(counters.malformed() >= 5);
         assert_eq!(counters.silent(Silence::NotNetworkBoot), 1);
         assert!(counters.acknowledgements() >= 1);
     });
@@ -148,4 +159,70 @@ fn an_interface_that_is_not_there_is_named() {
     let error = Sockets::bind(&config).unwrap_err();
     assert!(matches!(error, BindError::Interface { .. }), "{error:?}");
     assert!(error.to_string().contains("no-such-nic"));
+}
+
+/// Replies to a DISCOVER go to port 68 of everybody or 67 of a relay, which a test cannot have. What it sees is what
+/// the server counts, and what it says it heard.
+#[test]
+fn a_discover_is_answered_whichever_of_our_addresses_or_everybody_was_asked() {
+    let answers = serve_with(&discovery(), |port, counters| {
+        let mut discover = fixture("ovmf-discover").unwrap();
+        // To a relay on loopback: the kernel takes it whether or not anybody listens there.
+        discover.header[24..28].copy_from_slice(&[127, 0, 0, 1]);
+        for asked in [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 127), Ipv4Addr::new(127, 0, 1, 255)] {
+            send(&client((asked, port)), &discover.bytes(), counters);
+        }
+        let everybody = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        everybody.set_broadcast(true).unwrap();
+        everybody.connect((Ipv4Addr::new(127, 255, 255, 255), port)).unwrap();
+        send(&everybody, &discover.bytes(), counters);
+        // The last one is sent just after it is counted as received.
+        let mut request = fixture("ovmf-request-4011").unwrap();
+        request.header[33] ^= 1;
+        send(&everybody, &request.bytes(), counters);
+        assert_eq!((counters.offers(), counters.unsent()), (4, 0), "{counters:?}");
+    });
+    let seen = answers.seen.lock().unwrap();
+    assert!(seen.len() >= 4);
+    assert!(seen.iter().all(|sighting| sighting.port == Port::Discover));
+    assert_eq!(seen.iter().filter(|sighting| matches!(sighting.outcome, Outcome::Answered { .. })).count(), 4);
+}
+
+#[test]
+fn forged_relays_cost_counters_and_the_server_still_hears_and_answers() {
+    let answers = serve_with(&discovery(), |port, counters| {
+        let socket = client((Ipv4Addr::LOCALHOST, port));
+        let mut discover = fixture("ovmf-discover").unwrap();
+        for number in 0..600_u16 {
+            let [high, low] = number.to_be_bytes();
+            discover.header[24..28].copy_from_slice(&[127, 7, high, low]);
+            discover.header[32..34].copy_from_slice(&[high, low]);
+            if number % 50 == 0 {
+                send(&socket, &discover.bytes(), counters);
+            } else {
+                socket.send(&discover.bytes()).unwrap();
+            }
+        }
+        send(&socket, b"the end", counters);
+        assert!(counters.silent(Silence::RateLimited) > 300, "{counters:?}");
+        let answered = counters.offers();
+        // The sender's own address as relay: no stranger, and known soon.
+        discover.header[24..28].copy_from_slice(&[127, 0, 0, 1]);
+        discover.header[28] ^= 4;
+        for _ in 0..2 {
+            send(&socket, &discover.bytes(), counters);
+        }
+        assert!(counters.offers() > answered, "{counters:?}");
+    });
+    assert!(answers.seen.lock().unwrap().len() < 300, "what is not answered for its number is not told either");
+}
+
+#[test]
+fn a_port_of_ours_is_not_shared_with_another_program_that_would() {
+    let sockets = Sockets::bind(&discovery()).unwrap();
+    let port = sockets.addresses().next().unwrap().port();
+    let other = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
+    other.set_reuse_address(true).unwrap();
+    let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    assert!(other.bind(&address.into()).is_err(), "the port was left open to others");
 }

@@ -4,6 +4,7 @@ mod open;
 mod tuning;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::codec::{self, Identity};
 use crate::command::{Command, Outcome};
 use crate::failure::Health;
 use crate::home::{Home, cluster_name};
+use crate::snapshot::Snapshots;
 use crate::state::State;
 use crate::state_machine::{ReadModel, StateMachine};
 use crate::type_config::{Proposal, TypeConfig};
@@ -39,6 +41,8 @@ const INFLIGHT_UNIT: usize = 64 * 1024;
 
 /// How long each step of stopping may take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the disk may take for what is queued when stopping.
+const STOP_DISK_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Raft = openraft::Raft<TypeConfig, StateMachine>;
 type Metrics = <TokioWatch as Watch>::Receiver<openraft::RaftMetrics<TypeConfig>>;
@@ -68,8 +72,9 @@ pub enum ProposeError {
     /// No leader that can commit right now; nothing was written.
     #[error("no leader can take changes right now")]
     Unavailable,
-    /// The answer did not come in time: it may or may not have been applied; repeat with the same idempotency key.
-    #[error("no answer within {0:?}; the change may or may not have been applied")]
+    /// The answer did not come in time, or this node stopped meanwhile: it may or may not have been applied; repeat with
+    /// the same idempotency key.
+    #[error("no answer (within {0:?}); the change may or may not have been applied")]
     Unknown(Duration),
     /// The command is larger than the log takes.
     #[error("the change is {bytes} bytes, at most {max} fit in one")]
@@ -79,9 +84,17 @@ pub enum ProposeError {
         /// Bytes it may take.
         max: usize,
     },
-    /// The node has stopped for good.
+    /// The node has stopped for good. A change that was on its way may or may not have been applied.
     #[error("{0}")]
     Fatal(Fatal),
+}
+
+impl ProposeError {
+    /// Whether the change may have been applied nevertheless; the others promise that nothing was written.
+    #[must_use]
+    pub fn may_be_applied(&self) -> bool {
+        matches!(self, Self::Unknown(_) | Self::Fatal(_))
+    }
 }
 
 /// A change that is durable.
@@ -116,6 +129,8 @@ pub struct Status {
     pub applied: LogIndex,
     /// How far the last snapshot goes.
     pub snapshot: Option<LogIndex>,
+    /// Whether everything that was answered before this start is applied again; `false` while no leader is known.
+    pub caught_up: bool,
 }
 
 /// Handle; cheap to clone. Its methods may be called from any runtime.
@@ -133,12 +148,15 @@ struct Inner {
     health: Health,
     writer: Writer,
     identity: Identity,
+    caught_up: Arc<AtomicBool>,
+    snapshots: Snapshots,
     inflight: Arc<Semaphore>,
     home: Mutex<Option<Home>>,
 }
 
 impl Cluster {
-    /// Opens the data directory (creating a single-node cluster in an empty one) and returns once recovered.
+    /// Opens the data directory (creating a single-node cluster in an empty one). A sole voter has recovered then; with
+    /// others the state is served as far as it was applied here, and `Status::caught_up` says when it is all there.
     ///
     /// # Errors
     /// When the directory cannot be used; nothing has been changed then that a later try would miss.
@@ -166,7 +184,7 @@ impl Cluster {
     /// Replicates a command; returns once it is durable on a quorum and applied here.
     ///
     /// # Errors
-    /// See `ProposeError`; only `Unknown` leaves open whether it was applied.
+    /// See `ProposeError`; `Unknown` and `Fatal` leave open whether it was applied.
     pub async fn propose(&self, command: Command) -> Result<Committed, ProposeError> {
         let bytes = codec::payload_bytes(&command).unwrap_or(usize::MAX);
         if bytes > COMMAND_BYTES_MAX {
@@ -223,6 +241,7 @@ impl Cluster {
             last_log: LogIndex(metrics.last_log_index.unwrap_or(0)),
             applied: inner.model.state().applied(),
             snapshot: metrics.snapshot.map(|id| LogIndex(id.index)),
+            caught_up: inner.caught_up.load(Ordering::Acquire),
         }
     }
 
@@ -270,8 +289,9 @@ fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Inner {
+    /// The task of a proposal ended early: its command may have been written by then.
     fn gone(&self) -> ProposeError {
-        self.health.fatal().map_or(ProposeError::Unavailable, ProposeError::Fatal)
+        self.health.fatal().map_or(ProposeError::Unknown(PROPOSE_TIMEOUT), ProposeError::Fatal)
     }
 
     /// First Raft, then its runtime with whatever still holds the store, then the writer, then the lock.
@@ -282,8 +302,14 @@ impl Inner {
             drop(raft);
             runtime.shutdown_timeout(STOP_TIMEOUT);
         }
-        self.writer.stop();
-        drop(lock(&self.home).take());
+        let ended = self.snapshots.stop(STOP_TIMEOUT);
+        let ended = self.writer.stop(STOP_DISK_TIMEOUT) && ended;
+        let home = lock(&self.home).take();
+        if !ended {
+            // A thread still has the directory: it stays locked until the process ends.
+            tracing::error!("the disk does not answer; the data directory stays locked until this process has ended");
+            let _kept = std::mem::ManuallyDrop::new(home);
+        }
     }
 }
 

@@ -2,26 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openraft::error::InitializeError;
 use openraft::error::RaftError;
 use openraft::rt::watch::WatchReceiver as _;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
-use super::{Cluster, EngineKind, INFLIGHT_UNITS_MAX, Inner, Options, Raft, Syncing, Tuning};
+use super::{
+    Cluster, EngineKind, INFLIGHT_UNITS_MAX, Inner, Options, Raft, STOP_DISK_TIMEOUT, STOP_TIMEOUT, Syncing, Tuning,
+};
 use crate::codec::Identity;
 use crate::engine::{Engine, EngineError, Expect, MemoryEngine, RocksEngine, RocksOptions};
 use crate::failure::{DAMAGE_HINT, Fatal, Health, write_hint};
 use crate::home::{Home, HomeError, cluster_name};
 use crate::log_store::{self, LogStore, Tail};
-use crate::mark::{MarkError, MarkFile};
+use crate::mark::MarkFile;
 use crate::network::Peers;
 use crate::snapshot::{SnapshotError, Snapshots};
 use crate::state_machine::{self, Parts, ReadModel, StateMachine};
-use crate::type_config::{Peer, TypeConfig};
+use crate::type_config::Peer;
 use crate::writer::Writer;
 
 /// Threads of our own runtime.
@@ -58,10 +61,14 @@ pub(super) fn open(options: &Options, tuning: Tuning) -> Result<Cluster, OpenErr
     let mut home = Home::open(&options.dir)?;
     let sync = tuning.syncing == Syncing::On;
     let on_disk = options.engine == EngineKind::RocksDb;
-    let mark = if on_disk { Some(open_mark(&home, sync)?) } else { None };
+    let mark = if on_disk { open_mark(&home, sync)? } else { None };
     let engine = open_engine(&home, options.engine, sync, mark.as_ref())?;
     let identity = home.settle(&*engine, tuning.expect_cluster)?;
-    let snapshots = open_snapshots(&home, &identity, on_disk)?;
+    let snapshots = open_snapshots(&home, &*engine, &identity, on_disk)?;
+    let mark = match mark {
+        None if on_disk => Some(new_mark(&home, sync)?),
+        known => known,
+    };
     if on_disk {
         home.seal(&identity)?;
     }
@@ -71,6 +78,7 @@ pub(super) fn open(options: &Options, tuning: Tuning) -> Result<Cluster, OpenErr
         .map_err(|error| fail("reading the log in", &place, &error, DAMAGE_HINT))?;
     let loaded = state_machine::load(&*engine, &snapshots)
         .map_err(|error| fail("reading the state in", &place, &error, DAMAGE_HINT))?;
+    snapshots.tidy().map_err(|error| fail("clearing", snapshots.dir(), &error, write_hint(&error.to_string())))?;
     let tail = Arc::new(Tail::new(bounds));
     let health = Health::default();
     let writer = Writer::start(engine.clone(), tail.clone(), mark, health.clone(), place.clone())
@@ -81,29 +89,26 @@ pub(super) fn open(options: &Options, tuning: Tuning) -> Result<Cluster, OpenErr
         writer: writer.clone(),
         health: health.clone(),
         place: place.clone(),
-        snapshots,
+        snapshots: snapshots.clone(),
     };
     let storage = Storage {
         log: LogStore::new(engine, tail.clone(), writer.clone(), health.clone(), place),
         machine: StateMachine::new(parts, loaded, model.clone()),
     };
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(WORKER_THREADS)
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
-        .thread_name("raft")
-        .enable_all()
-        .build()
-        .map_err(|error| OpenError(format!("no threads for the consensus: {error}")))?;
+    let runtime = runtime()?;
     let started = runtime.block_on(start(storage, &identity, tuning, &health));
-    let raft = match started {
-        Ok(raft) => raft,
+    let (raft, caught_up) = match started {
+        Ok(started) => started,
         Err(error) => {
             runtime.shutdown_timeout(Duration::from_secs(5));
-            writer.stop();
+            snapshots.stop(STOP_TIMEOUT);
+            writer.stop(STOP_DISK_TIMEOUT);
             return Err(error);
         }
     };
     let metrics = raft.metrics();
+    let caught_up = Arc::new(AtomicBool::new(caught_up));
+    runtime.spawn(catch_up(raft.clone(), caught_up.clone(), health.clone()));
     runtime.spawn(watch_over(raft.clone(), health.clone()));
     runtime.spawn(keep_log_short(raft.clone(), tail, tuning.snapshot_every_bytes));
     Ok(Cluster {
@@ -116,10 +121,22 @@ pub(super) fn open(options: &Options, tuning: Tuning) -> Result<Cluster, OpenErr
             health,
             writer,
             identity,
+            caught_up,
+            snapshots,
             inflight: Arc::new(Semaphore::new(INFLIGHT_UNITS_MAX as usize)),
             home: Mutex::new(Some(home)),
         }),
     })
+}
+
+fn runtime() -> Result<Runtime, OpenError> {
+    Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_name("raft")
+        .enable_all()
+        .build()
+        .map_err(|error| OpenError(format!("no threads for the consensus: {error}")))
 }
 
 fn open_engine(
@@ -160,18 +177,35 @@ fn open_hint(detail: &str) -> &'static str {
     }
 }
 
-fn open_mark(home: &Home, sync: bool) -> Result<MarkFile, OpenError> {
+/// The note of an earlier run. A directory without an identity may have one only from a first start that was cut short,
+/// when nothing had been synced; any other is the only witness of what is missing, and is left alone.
+fn open_mark(home: &Home, sync: bool) -> Result<Option<MarkFile>, OpenError> {
     let path = home.mark();
-    let mark = if home.is_new() { MarkFile::create(&path, sync) } else { MarkFile::open(&path, sync) };
-    mark.map_err(|error| {
-        let detail = error.to_string();
-        let hint = if matches!(error, MarkError::Io(_)) && home.is_new() { write_hint(&detail) } else { DAMAGE_HINT };
-        fail("reading", &path, &detail, hint)
-    })
+    let refuse = |detail: &dyn std::fmt::Display| fail("reading", &path, detail, DAMAGE_HINT);
+    if home.is_new() && !path.try_exists().map_err(|error| refuse(&error))? {
+        return Ok(None);
+    }
+    let mark = MarkFile::open(&path, sync).map_err(|error| refuse(&error))?;
+    if home.is_new() && mark.round() > 0 {
+        let detail = format!("{} writes have been synced here but the file `identity` is missing", mark.round());
+        return Err(fail("opening", &path, &detail, "put that file back; it was written on the first start"));
+    }
+    Ok(Some(mark))
+}
+
+/// Makes the note of a new directory, once its database is known to be empty.
+fn new_mark(home: &Home, sync: bool) -> Result<MarkFile, OpenError> {
+    let path = home.mark();
+    MarkFile::create(&path, sync).map_err(|error| fail("writing", &path, &error, write_hint(&error.to_string())))
 }
 
 /// Opens the directory of snapshots and reads the last one to its end.
-fn open_snapshots(home: &Home, identity: &Identity, on_disk: bool) -> Result<Snapshots, OpenError> {
+fn open_snapshots(
+    home: &Home,
+    engine: &dyn Engine,
+    identity: &Identity,
+    on_disk: bool,
+) -> Result<Snapshots, OpenError> {
     let dir = home.snapshots();
     if !on_disk {
         // A store that forgets has no use for a snapshot that remembers.
@@ -185,9 +219,12 @@ fn open_snapshots(home: &Home, identity: &Identity, on_disk: bool) -> Result<Sna
     let snapshots = Snapshots::open(dir.clone(), identity.clone())
         .map_err(|error| fail("opening", &dir, &error, write_hint(&error.to_string())))?;
     let newest = snapshots.newest().map_err(|error| fail("reading", &dir, &error, DAMAGE_HINT))?;
+    let installing = state_machine::installing(engine, &snapshots)
+        .map_err(|error| fail("reading the state in", &home.database(), &error, DAMAGE_HINT))?;
     if let Some(path) = newest {
         snapshots.read(&path, |_, _| Ok(())).map_err(|error| {
             let hint = match error {
+                _ if installing.as_ref() == Some(&path) => DAMAGE_HINT,
                 SnapshotError::Foreign => "put back the files that belong together",
                 _ => state_machine::SNAPSHOT_HINT,
             };
@@ -202,7 +239,12 @@ struct Storage {
     machine: StateMachine,
 }
 
-async fn start(storage: Storage, identity: &Identity, tuning: Tuning, health: &Health) -> Result<Raft, OpenError> {
+async fn start(
+    storage: Storage,
+    identity: &Identity,
+    tuning: Tuning,
+    health: &Health,
+) -> Result<(Raft, bool), OpenError> {
     let config = tuning.config(cluster_name(&identity.cluster))?;
     let stopped = |error: &dyn std::fmt::Display| {
         health.fatal().map_or_else(|| OpenError(format!("starting the consensus: {error}")), OpenError::from)
@@ -213,17 +255,22 @@ async fn start(storage: Storage, identity: &Identity, tuning: Tuning, health: &H
         .map_err(|error| stopped(&error))?;
     let started = async {
         if raft.is_initialized().await.map_err(|error| stopped(&error))? {
-            elect_if_alone(&raft, identity.node).await.map_err(|error| stopped(&error))?;
+            if !raft.voter_ids().eq([identity.node]) {
+                // Catching up takes a leader, and that takes others who may come later.
+                return Ok(false);
+            }
+            // The only voter need not wait for an election timeout: there is nobody whose lease it could break.
+            raft.trigger().elect(false).await.map_err(|error| stopped(&error))?;
         } else {
             match raft.initialize(BTreeMap::from([(identity.node, Peer::default())])).await {
                 Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
                 Err(error) => return Err(stopped(&error)),
             }
         }
-        recover(&raft, health).await
+        recover(&raft, health).await.map(|()| true)
     };
     match started.await {
-        Ok(()) => Ok(raft),
+        Ok(caught_up) => Ok((raft, caught_up)),
         Err(error) => {
             let _ = raft.shutdown().await;
             Err(error)
@@ -231,10 +278,21 @@ async fn start(storage: Storage, identity: &Identity, tuning: Tuning, health: &H
     }
 }
 
-/// The only voter need not wait for an election timeout: there is nobody whose lease it could break.
-async fn elect_if_alone(raft: &Raft, node: u64) -> Result<(), openraft::error::Fatal<TypeConfig>> {
-    let alone = raft.voter_ids().eq([node]);
-    if alone { raft.trigger().elect(false).await } else { Ok(()) }
+/// With other voters the state is served as it is, and this notes when all that was ever answered is applied again.
+async fn catch_up(raft: Raft, caught_up: Arc<AtomicBool>, health: Health) {
+    while !caught_up.load(Ordering::Acquire) {
+        tokio::select! {
+            result = raft.wait_for_recovery(Some(RECOVERY_STALL_MAX)) => match result {
+                Ok(_) => caught_up.store(true, Ordering::Release),
+                // Waiting for a leader that is not there; the pause is for an end of Raft, told by others.
+                Err(error) => {
+                    tracing::debug!(%error, "not caught up yet");
+                    tokio::time::sleep(HOUSEKEEPING_EVERY).await;
+                }
+            },
+            _ = health.failed() => return,
+        }
+    }
 }
 
 /// Waits until everything that was ever answered is applied again. Without this a read could go back in time.

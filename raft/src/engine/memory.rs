@@ -97,7 +97,7 @@ impl Engine for MemoryEngine {
         with(&self.now());
     }
 
-    fn reclaim(&self, _table: Table, _to: &[u8]) {}
+    fn reclaim(&self, _table: Table, _last: &[u8]) {}
 
     fn background_error(&self) -> Option<EngineError> {
         None

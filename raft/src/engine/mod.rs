@@ -152,8 +152,9 @@ pub trait Engine: Read + Send + Sync + 'static {
     /// Calls `with` with the store as it is at this moment, whatever is written meanwhile.
     fn view(&self, with: &mut dyn FnMut(&dyn Read));
 
-    /// Gives back the space of removed keys before `to`, in the background where possible.
-    fn reclaim(&self, table: Table, to: &[u8]);
+    /// Gives back the space of keys up to and including `last`, all of which have been removed; whole files go at once,
+    /// without a look at what is in them.
+    fn reclaim(&self, table: Table, last: &[u8]);
 
     /// What went wrong behind our back (a failed flush or compaction), if anything.
     fn background_error(&self) -> Option<EngineError>;

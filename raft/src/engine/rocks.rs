@@ -197,9 +197,10 @@ impl Engine for RocksEngine {
         with(&View { engine: self, snapshot: self.db.snapshot() });
     }
 
-    fn reclaim(&self, table: Table, to: &[u8]) {
-        // Whole files go at once, the rest with the next compaction; failing costs space, not data.
-        if let Err(error) = self.db.delete_file_in_range_cf(self.family(table), &[][..], to) {
+    fn reclaim(&self, table: Table, last: &[u8]) {
+        // Files that lie within the range, its end included; the rest goes with the next compaction. Failing costs
+        // space, not data.
+        if let Err(error) = self.db.delete_file_in_range_cf(self.family(table), &[][..], last) {
             tracing::warn!(path = %self.path.display(), %error, "could not give back the space of old log entries");
         }
     }

@@ -193,7 +193,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             batch.delete_range(Table::Log, codec::log_key(gone.start), codec::log_key(gone.end));
         }
         self.writer.write(batch, Durability::Synced).await?;
-        let (engine, end) = (self.engine.clone(), codec::log_key(gone.end));
-        tokio::task::spawn_blocking(move || engine.reclaim(Table::Log, &end)).await.map_err(io::Error::other)
+        if gone.is_empty() {
+            return Ok(());
+        }
+        // The last key that is gone: the one after it is the first that must stay.
+        let (engine, last) = (self.engine.clone(), codec::log_key(gone.end - 1));
+        tokio::task::spawn_blocking(move || engine.reclaim(Table::Log, &last)).await.map_err(io::Error::other)
     }
 }

@@ -3,12 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{
-    Kind, MACHINES_MAX, Machine, MachinePolicy, REPLAYS_MAX, Record, RecordKey, Replay, Sighting, State, Stored,
-    check_edit,
-};
+use super::validate::check_command;
+use super::{Kind, Record, RecordKey, State, Stored, check_edit};
 use crate::command::{Command, Edit, Effect, Guard, GuardedEdit, Outcome, Refusal, RefusalCode};
-use crate::types::{LogIndex, Mac, Timestamp};
+use crate::types::{LogIndex, Mac};
 
 /// The records a command touched, to be written or removed by the storage engine together with the applied index.
 pub type Touched = BTreeSet<RecordKey>;
@@ -17,10 +15,20 @@ impl State {
     /// Applies `command` as log entry `index`; answers what happened and which records to write.
     pub fn apply(&mut self, index: LogIndex, command: &Command) -> (Outcome, Touched) {
         self.applied = index;
+        if let Err(refusal) = check_command(command) {
+            return (Outcome::Refused(vec![*refusal]), Touched::new());
+        }
         if let Some(answer) = self.replayed(command) {
             return (answer, Touched::new());
         }
-        let mut step = Step { state: self.clone(), index, command, touched: Touched::new(), refusals: Vec::new() };
+        let mut step = Step {
+            state: self.clone(),
+            index,
+            command,
+            touched: Touched::new(),
+            met: BTreeSet::new(),
+            refusals: Vec::new(),
+        };
         let outcome = step.run();
         let Step { state, mut touched, .. } = step;
         if matches!(outcome, Outcome::Applied { .. }) {
@@ -31,45 +39,16 @@ impl State {
         self.remember(index, command, &outcome, &mut touched);
         (outcome, touched)
     }
-
-    fn replayed(&self, command: &Command) -> Option<Outcome> {
-        let replay = self.replays.get(&command.idempotency_key)?;
-        if replay.fingerprint == command.fingerprint {
-            return Some(replay.outcome.clone());
-        }
-        Some(Outcome::Refused(vec![Refusal {
-            edit: 0,
-            code: RefusalCode::KeyReused,
-            object: String::new(),
-            field: "idempotency_key".into(),
-            message: format!("the key was used for another change, log entry {}", replay.index),
-            hint: "use a new key for every change; repeat a key only to repeat the same request".into(),
-        }]))
-    }
-
-    fn remember(&mut self, index: LogIndex, command: &Command, outcome: &Outcome, touched: &mut Touched) {
-        let key = &command.idempotency_key;
-        if key.is_empty() {
-            return;
-        }
-        let replay = Replay { fingerprint: command.fingerprint, index, outcome: outcome.clone() };
-        self.insert_replay(key.clone(), Arc::new(replay));
-        touched.insert(RecordKey::Replay(key.clone()));
-        while self.replay_order.len() > REPLAYS_MAX {
-            let Some((oldest, key)) = self.replay_order.get_min().cloned() else { break };
-            self.replay_order.remove(&oldest);
-            self.replays.remove(&key);
-            touched.insert(RecordKey::Replay(key));
-        }
-    }
 }
 
 /// One command on its way: the state as it would become, and what speaks against it.
-struct Step<'a> {
-    state: State,
+pub(super) struct Step<'a> {
+    pub(super) state: State,
     index: LogIndex,
     command: &'a Command,
-    touched: Touched,
+    pub(super) touched: Touched,
+    /// First MACs of the machines this command is about: it does not throw out what it brings.
+    pub(super) met: BTreeSet<Mac>,
     refusals: Vec<Refusal>,
 }
 
@@ -101,10 +80,7 @@ impl Step<'_> {
     }
 
     fn edit(&mut self, at: u32, guarded: &GuardedEdit) -> Result<Effect, Box<Refusal>> {
-        check_edit(&guarded.edit).map_err(|mut refusal| {
-            refusal.edit = at;
-            refusal
-        })?;
+        check_edit(&guarded.edit).map_err(|refusal| Box::new(refusal.at(at)))?;
         self.check_guard(at, guarded)?;
         Ok(match &guarded.edit {
             Edit::PutProfile(value) => {
@@ -133,7 +109,7 @@ impl Step<'_> {
                 self.write(effect, Record::Token(next))
             }
             Edit::Sightings(list) => self.sightings(list),
-            Edit::SetMachinePolicy(mac, policy) => self.set_policy(mac, policy),
+            Edit::SetMachinePolicy(mac, change) => self.set_policy(mac, change),
             Edit::DeleteProfile(id) => self.delete(at, RecordKey::Profile(id.clone()))?,
             Edit::DeleteGroup(id) => self.delete(at, RecordKey::Group(id.clone()))?,
             Edit::DeleteTemplate(kind, name) => self.delete(at, RecordKey::Template(*kind, name.clone()))?,
@@ -158,7 +134,7 @@ impl Step<'_> {
         (if old.is_some() { Effect::Updated } else { Effect::Created }, Arc::new(next))
     }
 
-    fn write(&mut self, effect: Effect, record: Record) -> Effect {
+    pub(super) fn write(&mut self, effect: Effect, record: Record) -> Effect {
         if effect != Effect::Unchanged {
             self.touched.insert(record.key());
             self.state.restore(record);
@@ -168,14 +144,10 @@ impl Step<'_> {
 
     fn delete(&mut self, at: u32, key: RecordKey) -> Result<Effect, Box<Refusal>> {
         if !self.state.forget(&key) {
-            return Err(Box::new(Refusal {
-                edit: at,
-                code: RefusalCode::NotFound,
-                object: key.to_string(),
-                field: String::new(),
-                message: "there is none of that name".into(),
-                hint: "list what exists, then repeat with one of those names".into(),
-            }));
+            let hint = "list what exists, then repeat with one of those names";
+            let message = "there is none of that name";
+            let refusal = Refusal::new(RefusalCode::NotFound, &key.to_string(), "", message, hint);
+            return Err(Box::new(refusal.at(at)));
         }
         self.touched.insert(key);
         Ok(Effect::Deleted)
@@ -198,14 +170,8 @@ impl Step<'_> {
         if holds {
             return Ok(());
         }
-        Err(Box::new(Refusal {
-            edit: at,
-            code: RefusalCode::Conflict,
-            object: key.to_string(),
-            field: String::new(),
-            message,
-            hint: "someone else changed it: read it again, then decide".into(),
-        }))
+        let hint = "someone else changed it: read it again, then decide";
+        Err(Box::new(Refusal::new(RefusalCode::Conflict, &key.to_string(), "", &message, hint).at(at)))
     }
 
     fn key_of(&self, edit: &Edit) -> Option<RecordKey> {
@@ -251,93 +217,22 @@ impl Step<'_> {
             if others.is_empty() || self.refusals.len() >= REFUSALS_MAX {
                 continue;
             }
-            self.refusals.push(Refusal {
-                edit: u32::try_from(at).unwrap_or(u32::MAX),
-                code: RefusalCode::SelectorTie,
-                object: format!("group/{}", group.id),
-                field: "selector".into(),
-                message: format!(
-                    "group `{}` has an equal selector, so which of them wins would be chance",
-                    others.join("`, `")
-                ),
-                hint: "add a label to one of them, remove one, or allow ties (then the lowest id wins)".into(),
-            });
+            let names = others.join("`, `");
+            let refusal = Refusal::new(
+                RefusalCode::SelectorTie,
+                &format!("group/{}", group.id),
+                "selector",
+                &format!("another group has an equal selector, so which of them wins would be chance: `{names}`"),
+                "add a label to one of them, remove one, or allow ties (then the lowest id wins)",
+            );
+            self.refusals.push(refusal.at(u32::try_from(at).unwrap_or(u32::MAX)));
         }
-    }
-
-    fn sightings(&mut self, list: &[Sighting]) -> Effect {
-        let mut effect = Effect::Unchanged;
-        for sighting in list {
-            let known =
-                self.state.machine(&sighting.mac).or_else(|| self.state.machine_of_uuid(&sighting.uuid)).cloned();
-            if known.is_none() && self.state.machines.len() >= MACHINES_MAX {
-                continue;
-            }
-            let mut next = known.as_deref().cloned().unwrap_or_else(|| unknown(sighting.mac.clone(), sighting.at));
-            next.learn(sighting);
-            if known.as_deref() != Some(&next) {
-                self.write(Effect::Updated, Record::Machine(Arc::new(next)));
-                effect = Effect::Updated;
-            }
-        }
-        effect
-    }
-
-    fn set_policy(&mut self, mac: &Mac, policy: &MachinePolicy) -> Effect {
-        let known = self.state.machine(mac).cloned();
-        let mut next = known.as_deref().cloned().unwrap_or_else(|| unknown(mac.clone(), Timestamp(0)));
-        next.policy = policy.clone();
-        let effect = match &known {
-            None => Effect::Created,
-            Some(old) if **old == next => Effect::Unchanged,
-            Some(_) => Effect::Updated,
-        };
-        self.write(effect, Record::Machine(Arc::new(next)))
-    }
-}
-
-fn unknown(mac: Mac, first_seen: Timestamp) -> Machine {
-    Machine {
-        macs: vec![mac],
-        uuid: String::new(),
-        serial: String::new(),
-        arch: String::new(),
-        address: String::new(),
-        first_seen,
-        last_seen: Timestamp(0),
-        policy: MachinePolicy::default(),
-    }
-}
-
-/// How many cards one machine may gather; a forged UUID shared by many hosts must not grow one record for ever.
-const MACS_PER_MACHINE_MAX: usize = 16;
-
-impl Machine {
-    /// Takes over what a sighting says and this record does not know better.
-    fn learn(&mut self, sighting: &Sighting) {
-        if !self.macs.contains(&sighting.mac) && self.macs.len() < MACS_PER_MACHINE_MAX {
-            self.macs.push(sighting.mac.clone());
-        }
-        for (field, value) in [
-            (&mut self.uuid, &sighting.uuid),
-            (&mut self.serial, &sighting.serial),
-            (&mut self.arch, &sighting.arch),
-            (&mut self.address, &sighting.address),
-        ] {
-            if !value.is_empty() {
-                field.clone_from(value);
-            }
-        }
-        if self.first_seen == Timestamp(0) {
-            self.first_seen = sighting.at;
-        }
-        self.last_seen = self.last_seen.max(sighting.at);
     }
 }
 
 impl State {
     /// Removes a record; says whether there was one.
-    fn forget(&mut self, key: &RecordKey) -> bool {
+    pub(super) fn forget(&mut self, key: &RecordKey) -> bool {
         match key {
             RecordKey::Profile(id) => self.profiles.remove(id).is_some(),
             RecordKey::Group(id) => self.remove_group(id),
@@ -346,7 +241,7 @@ impl State {
             RecordKey::Token(id) => self.tokens.remove(id).is_some(),
             RecordKey::Settings => self.settings.take().is_some(),
             RecordKey::Machine(mac) => self.remove_machine(mac),
-            RecordKey::Replay(key) => self.replays.remove(key).is_some(),
+            RecordKey::Replay(key) => self.remove_replay(key),
         }
     }
 

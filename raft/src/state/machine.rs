@@ -52,3 +52,35 @@ pub struct MachinePolicy {
     /// Send PXE discovery control (43.6 = 8) to UEFI firmware that wants it.
     pub discovery_control: bool,
 }
+
+/// A change to a machine's policy: what is `None` stays as it is, so that two operators who set different things at
+/// the same moment both get what they asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MachinePolicyChange {
+    /// See [`MachinePolicy::hold`].
+    pub hold: Option<bool>,
+    /// See [`MachinePolicy::loader`].
+    pub loader: Option<String>,
+    /// See [`MachinePolicy::discovery_control`].
+    pub discovery_control: Option<bool>,
+}
+
+impl MachinePolicyChange {
+    /// The policy after this change.
+    #[must_use]
+    pub fn applied_to(&self, policy: &MachinePolicy) -> MachinePolicy {
+        MachinePolicy {
+            hold: self.hold.unwrap_or(policy.hold),
+            loader: self.loader.clone().unwrap_or_else(|| policy.loader.clone()),
+            discovery_control: self.discovery_control.unwrap_or(policy.discovery_control),
+        }
+    }
+}
+
+impl From<MachinePolicy> for MachinePolicyChange {
+    /// The change that makes any policy this one.
+    fn from(policy: MachinePolicy) -> Self {
+        let MachinePolicy { hold, loader, discovery_control } = policy;
+        Self { hold: Some(hold), loader: Some(loader), discovery_control: Some(discovery_control) }
+    }
+}

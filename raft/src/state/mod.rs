@@ -6,7 +6,9 @@
 mod apply;
 mod machine;
 mod objects;
+mod replays;
 mod select;
+mod sightings;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -17,10 +19,11 @@ use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 pub use apply::Touched;
-pub use machine::{Machine, MachinePolicy, Sighting};
+pub use machine::{Machine, MachinePolicy, MachinePolicyChange, Sighting};
 pub use objects::{
     Asset, DhcpMode, Group, Kind, NetBoot, Profile, Role, ScriptStyle, Settings, Template, TemplateKind, Token,
 };
+pub use replays::REPLAYS_BYTES_MAX;
 pub use select::{SelectorIndex, normal_selector};
 pub use validate::{NAME_BYTES_MAX, SIGHTINGS_MAX, TEMPLATE_BYTES_MAX, check_edit};
 
@@ -55,8 +58,9 @@ pub struct Replay {
 
 /// How many idempotency keys are remembered; the oldest is forgotten first.
 pub const REPLAYS_MAX: usize = 1024;
-/// How many machines are recorded; beyond it unknown ones are ignored, so that a flood of made-up MACs costs nothing.
-pub const MACHINES_MAX: usize = 200_000;
+/// How many machines are recorded. Beyond it a new one takes the place of the one silent longest that has no policy:
+/// anybody on the network can make up MACs, and they must neither fill the memory nor keep real machines out.
+pub const MACHINES_MAX: usize = 100_000;
 
 type Table<K, V> = OrdMap<K, Arc<Stored<V>>>;
 
@@ -77,7 +81,10 @@ pub struct State {
     machine_of_mac: OrdMap<Mac, Mac>,
     // A UUID forged or copied may be on several machines; then the lowest MAC counts, whatever came first.
     machine_of_uuid: OrdSet<(String, Mac)>,
+    /// Those without a policy, by when they were last seen.
+    machines_by_age: OrdSet<(Timestamp, Mac)>,
     replay_order: OrdMap<LogIndex, String>,
+    replay_bytes: usize,
 }
 
 impl State {
@@ -171,7 +178,7 @@ impl State {
         self.machines.get(self.machine_of_mac.get(mac)?)
     }
 
-    /// A machine by SMBIOS UUID (lower case).
+    /// A machine by SMBIOS UUID (lower case); none by a UUID that many boards share.
     #[must_use]
     pub fn machine_of_uuid(&self, uuid: &str) -> Option<&Arc<Machine>> {
         let from = (uuid.to_owned(), Mac::lowest());
@@ -329,34 +336,5 @@ impl State {
         let Some(old) = self.groups.remove(id) else { return false };
         self.selectors.remove(&old.value);
         true
-    }
-
-    fn insert_machine(&mut self, machine: Arc<Machine>) {
-        let Some(first) = machine.macs.first().cloned() else { return };
-        self.remove_machine(&first);
-        for mac in &machine.macs {
-            self.machine_of_mac.insert(mac.clone(), first.clone());
-        }
-        if !machine.uuid.is_empty() {
-            self.machine_of_uuid.insert((machine.uuid.clone(), first.clone()));
-        }
-        self.machines.insert(first, machine);
-    }
-
-    fn remove_machine(&mut self, first: &Mac) -> bool {
-        let Some(old) = self.machines.remove(first) else { return false };
-        for mac in &old.macs {
-            self.machine_of_mac.remove(mac);
-        }
-        self.machine_of_uuid.remove(&(old.uuid.clone(), first.clone()));
-        true
-    }
-
-    fn insert_replay(&mut self, key: String, replay: Arc<Replay>) {
-        if let Some(old) = self.replays.get(&key) {
-            self.replay_order.remove(&old.index);
-        }
-        self.replay_order.insert(replay.index, key.clone());
-        self.replays.insert(key, replay);
     }
 }

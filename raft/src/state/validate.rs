@@ -4,7 +4,7 @@
 //! feature level. Rules of taste (a group needs a profile) belong to the admin API.
 
 use super::objects::{Asset, Group, Profile, Settings, Template};
-use crate::command::{Edit, Refusal, RefusalCode};
+use crate::command::{Command, Edit, Refusal, RefusalCode};
 use crate::types::Mac;
 
 /// Length of a name or id, in bytes.
@@ -24,6 +24,20 @@ pub const SIGHTINGS_MAX: usize = 1024;
 
 type Check = Result<(), Box<Refusal>>;
 
+/// Checks what a command says besides its edits.
+///
+/// # Errors
+/// When its author or its key is longer than anything sensible: both are stored.
+pub(super) fn check_command(command: &Command) -> Check {
+    for (field, text) in [("actor", &command.actor), ("idempotency_key", &command.idempotency_key)] {
+        if text.len() > NAME_BYTES_MAX {
+            let message = format!("{} bytes, at most {NAME_BYTES_MAX}", text.len());
+            return refuse("", field, message, "use a shorter one");
+        }
+    }
+    Ok(())
+}
+
 /// Checks the content of an edit by itself, without looking at the state.
 ///
 /// # Errors
@@ -40,7 +54,10 @@ pub fn check_edit(edit: &Edit) -> Check {
             let message = format!("{} sightings in one command, at most {SIGHTINGS_MAX}", list.len());
             refuse("machine", "", message, "send them in smaller commands")
         }
-        Edit::SetMachinePolicy(mac, policy) => check_loader(&format!("machine/{mac}"), "policy.loader", &policy.loader),
+        Edit::SetMachinePolicy(mac, change) => change
+            .loader
+            .as_ref()
+            .map_or(Ok(()), |loader| check_loader(&format!("machine/{mac}"), "policy.loader", loader)),
         Edit::Sightings(_)
         | Edit::DeleteProfile(_)
         | Edit::DeleteGroup(_)
@@ -184,12 +201,5 @@ fn check_line(object: &str, field: &str, line: &str) -> Check {
 }
 
 fn refuse(object: &str, field: &str, message: String, hint: &str) -> Check {
-    Err(Box::new(Refusal {
-        edit: 0,
-        code: RefusalCode::Invalid,
-        object: object.to_owned(),
-        field: field.to_owned(),
-        message,
-        hint: hint.to_owned(),
-    }))
+    Err(Box::new(Refusal::new(RefusalCode::Invalid, object, field, &message, hint)))
 }

@@ -14,7 +14,8 @@ use crate::writer::Writer;
 /// Bytes of records put into the engine at once while a snapshot is installed.
 const INSTALL_BATCH_BYTES_MAX: usize = 1024 * 1024;
 
-/// What to do about a snapshot that cannot be read.
+/// What to do about a snapshot that cannot be read. Not for one that is being installed: the records are gone then, and
+/// it alone has the state.
 pub(crate) const SNAPSHOT_HINT: &str = "the disk has changed it: move that file away and start again, \
     and a new one is written from the database, which is checked on its own";
 
@@ -40,17 +41,28 @@ pub enum LoadError {
     Write(#[from] std::io::Error),
 }
 
+/// The snapshot that was replacing the records when the node stopped.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) fn installing(engine: &dyn Engine, snapshots: &Snapshots) -> Result<Option<PathBuf>, EngineError> {
+    let name = engine.get(Table::Meta, INSTALLING_KEY)?;
+    Ok(name.map(|name| snapshots.dir().join(String::from_utf8_lossy(&name).as_ref())))
+}
+
 /// Loads the records; finishes the installation of a snapshot that a crash has cut short.
 ///
 /// # Errors
 /// When the store or that snapshot cannot be read.
 pub fn load(engine: &dyn Engine, snapshots: &Snapshots) -> Result<Loaded, LoadError> {
-    if let Some(name) = engine.get(Table::Meta, INSTALLING_KEY)? {
-        let path = snapshots.dir().join(String::from_utf8_lossy(&name).as_ref());
+    if let Some(path) = installing(engine, snapshots)? {
+        snapshots.keep(&path);
         tracing::info!(path = %path.display(), "a snapshot was being installed when this node stopped: once more");
-        return read_snapshot(snapshots, &path, |batch, durability| {
+        let loaded = read_snapshot(snapshots, &path, |batch, durability| {
             engine.write(&batch, durability).map_err(|error| SnapshotError::Source(error.0))
-        });
+        })?;
+        snapshots.installed();
+        return Ok(loaded);
     }
     let applied = read_applied(engine)?;
     let mut state = State::default();

@@ -13,8 +13,8 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::{oneshot, watch};
 
-pub(crate) use load::SNAPSHOT_HINT;
 pub use load::{LoadError, load};
+pub(crate) use load::{SNAPSHOT_HINT, installing};
 
 use crate::codec::{self, Applied, CodecError};
 use crate::command::Outcome;
@@ -224,6 +224,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 DAMAGE_HINT,
             ));
         }
+        self.snapshots.installed();
         self.model.publish(&self.now.state);
         Ok(())
     }
@@ -256,6 +257,7 @@ impl Builder {
     async fn start(engine: Arc<dyn Engine>, snapshots: Snapshots, health: Health) -> Self {
         let (viewed, view_taken) = oneshot::channel();
         let (done, written) = oneshot::channel();
+        let minder = snapshots.clone();
         let work = move || {
             let mut done = Some(done);
             let mut viewed = Some(viewed);
@@ -263,15 +265,20 @@ impl Builder {
                 if let Some(viewed) = viewed.take() {
                     let _ = viewed.send(());
                 }
-                let result = load::write_snapshot(view, &snapshots)
-                    .map_err(|error| snapshot_failed(&health, "writing a snapshot in", &snapshots, &error));
+                let result = load::write_snapshot(view, &snapshots).map_err(|error| {
+                    if snapshots.is_stopping() {
+                        return io::Error::other(error.to_string());
+                    }
+                    snapshot_failed(&health, "writing a snapshot in", &snapshots, &error)
+                });
                 if let Some(done) = done.take() {
                     let _ = done.send(result);
                 }
             });
         };
         match std::thread::Builder::new().name("raft-snapshot".into()).spawn(work) {
-            Ok(_) => {
+            Ok(thread) => {
+                minder.mind(thread);
                 let _ = view_taken.await;
             }
             Err(error) => tracing::error!(%error, "no thread for a snapshot"),

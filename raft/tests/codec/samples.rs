@@ -9,8 +9,8 @@ use raft::codec::{
 };
 use raft::command::{Command, Edit, Effect, Guard, GuardedEdit, Outcome, Refusal, RefusalCode};
 use raft::state::{
-    Asset, DhcpMode, Group, Kind, Machine, MachinePolicy, NetBoot, Profile, Record, Replay, Role, ScriptStyle,
-    Settings, Sighting, Stored, Template, TemplateKind, Token,
+    Asset, DhcpMode, Group, Kind, Machine, MachinePolicy, MachinePolicyChange, NetBoot, Profile, Record, Replay, Role,
+    ScriptStyle, Settings, Sighting, Stored, Template, TemplateKind, Token,
 };
 use raft::type_config::Proposal;
 use raft::types::{Digest, LogIndex, Mac, Timestamp};
@@ -149,7 +149,7 @@ fn edits() -> Vec<Edit> {
         Edit::PutToken(token()),
         Edit::DeleteToken("t1".into()),
         Edit::Sightings(vec![sighting()]),
-        Edit::SetMachinePolicy(mac(), policy()),
+        Edit::SetMachinePolicy(mac(), MachinePolicyChange { hold: None, ..policy().into() }),
         Edit::DeleteMachine(mac()),
     ]
 }

@@ -194,15 +194,24 @@ async fn a_directory_that_is_not_what_it_was_is_refused() {
     fs::write(home.join("identity"), newer).unwrap();
     refused(&home, "written by a newer version of raftboot");
 
+    let mark = fs::read(home.join("mark")).unwrap();
     fs::remove_file(home.join("identity")).unwrap();
     refused(&home, "the file `identity` is missing");
+    assert_eq!(fs::read(home.join("mark")).unwrap(), mark, "a refused start leaves the mark alone");
+    fs::rename(home.join("mark"), home.join("away")).unwrap();
+    refused(&home, "the file `identity` is missing");
+    assert!(!home.join("mark").exists(), "no mark is made for a database with data");
+    fs::rename(home.join("away"), home.join("mark")).unwrap();
+    fs::rename(home.join("db"), home.join("away")).unwrap();
+    refused(&home, "the file `identity` is missing");
+    assert!(!home.join("db").exists(), "no database is made beside a mark");
+    fs::rename(home.join("away"), home.join("db")).unwrap();
     restore();
 
     let expected = Tuning { expect_cluster: Some([9; 16]), ..Tuning::default() };
     let error = Cluster::open_tuned(options(&home), expected).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("not to cluster 09090909-"), "{error}");
 
-    let mark = fs::read(home.join("mark")).unwrap();
     fs::write(home.join("mark"), vec![0xff; mark.len()]).unwrap();
     refused(&home, "neither of its two slots");
     fs::write(home.join("mark"), mark).unwrap();
@@ -229,6 +238,9 @@ async fn a_first_start_that_was_cut_short_is_begun_again() {
     fs::create_dir_all(half.join("db")).unwrap();
     fs::create_dir_all(half.join("snapshots")).unwrap();
     fs::write(half.join("identity.tmp"), b"RB").unwrap();
+    fs::write(half.join("mark.new"), b"RB").unwrap();
+    drop(raft::mark::MarkFile::create(&half.join("mark"), true).unwrap());
+    fs::write(half.join("mark.new"), b"RB").unwrap();
     let cluster = Cluster::open(options(&half)).unwrap();
     cluster.propose(groups(0, 3)).await.unwrap();
     cluster.shutdown().await;

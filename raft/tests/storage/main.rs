@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod cluster;
+mod purge;
 mod replay;
+mod stop;
 mod suite;
 mod support;

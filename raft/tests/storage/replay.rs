@@ -12,7 +12,7 @@ use raft::engine::{Expect, Read as _, RocksEngine, RocksOptions, Table};
 use raft::state_machine::StateMachine;
 use raft::type_config::{Entry, LogId, Peer, Proposal};
 
-use crate::suite::stores;
+use crate::suite::{snapshots, stores};
 use crate::support::{ENGINES, command, group};
 
 fn log() -> Vec<Entry> {
@@ -91,6 +91,49 @@ async fn a_snapshot_is_of_the_moment_it_was_asked_for() {
         apply(&mut fresh, &entries[20..]).await;
         assert_eq!(content(&mut fresh).await, content(&mut machine).await);
     }
+}
+
+#[tokio::test]
+async fn a_snapshot_overtaken_by_an_installed_one_leaves_it_alone() {
+    for engine in ENGINES {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (_log, mut source) = stores(here.path(), engine);
+        let (_other, mut target) = stores(there.path(), engine);
+        let entries = log();
+        apply(&mut target, &entries[..10]).await;
+        apply(&mut source, &entries).await;
+        let newer = source.try_create_snapshot_builder(true).await.unwrap().build_snapshot().await.unwrap();
+        // The view is taken, and before the file is finished a newer one is there.
+        let snapshots = snapshots(there.path());
+        let own = snapshots.import(&newer.snapshot).unwrap();
+        let mut builder = target.try_create_snapshot_builder(true).await.unwrap();
+        let older = builder.build_snapshot().await.unwrap();
+        assert_eq!(older.meta.last_log_id.map(|id| id.index), Some(9));
+        assert_eq!(snapshots.newest().unwrap(), Some(own.path.clone()));
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut older.snapshot.file.try_clone().unwrap(), &mut bytes).unwrap();
+        assert!(!bytes.is_empty(), "it can still be read by whoever asked for it");
+        target.install_snapshot(&newer.meta, newer.snapshot).await.unwrap();
+        assert_eq!(content(&mut target).await, content(&mut source).await);
+    }
+}
+
+#[tokio::test]
+async fn the_snapshot_being_installed_stays_whatever_else_is_finished() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_log, mut machine) = stores(dir.path(), EngineKind::Memory);
+    let entries = log();
+    apply(&mut machine, &entries[..10]).await;
+    let first = machine.try_create_snapshot_builder(true).await.unwrap().build_snapshot().await.unwrap().snapshot.path;
+    // As a start does that finds this name in the database.
+    let snapshots = snapshots(dir.path());
+    snapshots.keep(&first);
+    std::fs::copy(&first, first.with_file_name("99999999999999999999-0-0.snapshot")).unwrap();
+    snapshots.tidy().unwrap();
+    assert!(first.exists());
+    snapshots.installed();
+    snapshots.tidy().unwrap();
+    assert!(!first.exists());
 }
 
 #[tokio::test]

@@ -36,8 +36,7 @@ pub(crate) fn stores(dir: &Path, kind: EngineKind) -> (LogStore, StateMachine) {
     };
     let path = dir.join("mark");
     let mark = if path.exists() { MarkFile::open(&path, true) } else { MarkFile::create(&path, true) }.unwrap();
-    let identity = Identity { cluster: [7; 16], generation: 1, node: 1 };
-    let snapshots = Snapshots::open(dir.join("snapshots"), identity).unwrap();
+    let snapshots = snapshots(dir);
     let loaded = state_machine::load(&*engine, &snapshots).unwrap();
     let tail = Arc::new(Tail::new(log_store::load(&*engine).unwrap()));
     let health = Health::default();
@@ -51,6 +50,12 @@ pub(crate) fn stores(dir: &Path, kind: EngineKind) -> (LogStore, StateMachine) {
         snapshots,
     };
     (LogStore::new(engine, tail, writer, health, place), StateMachine::new(parts, loaded, model))
+}
+
+/// The snapshots in the directory of such stores.
+pub(crate) fn snapshots(dir: &Path) -> Snapshots {
+    let identity = Identity { cluster: [7; 16], generation: 1, node: 1 };
+    Snapshots::open(dir.join("snapshots"), identity).unwrap()
 }
 
 fn rocks(path: PathBuf) -> RocksEngine {
