@@ -182,7 +182,8 @@ impl From<ProposeError> for ApiError {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message, hint)
             }
             ProposeError::Fatal(_) => {
-                let hint = "this node has stopped taking part: its log says why";
+                let hint = "this node has stopped and its log says why; the change may or may not have been kept: repeat it \
+                            with the same Idempotency-Key once the node is back";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", message, hint)
             }
         }

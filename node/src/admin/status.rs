@@ -76,7 +76,7 @@ pub(super) async fn status(State(context): State<Context>) -> Answer<Response> {
 
 /// Ready is: changes could be made through this node.
 fn is_ready(status: &Status) -> bool {
-    status.role != "stopped" && status.leader.is_some()
+    status.role != "stopped" && status.leader.is_some() && status.caught_up
 }
 
 pub(super) async fn alive() -> Response {
