@@ -172,3 +172,20 @@ fn distance(one: &str, other: &str) -> usize {
     }
     row[other.len()]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::KEYS;
+
+    #[test]
+    fn the_reference_page_has_a_row_for_every_key_and_no_other() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/config.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('|').next());
+        let mut named: Vec<&str> = rows.flat_map(|cell| cell.split('`')).filter(|text| text.len() > 2).collect();
+        let mut keys = KEYS.to_vec();
+        named.sort_unstable();
+        keys.sort_unstable();
+        assert_eq!(named, keys);
+    }
+}
