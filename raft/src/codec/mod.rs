@@ -65,6 +65,18 @@ pub enum Kind {
     Machine = 22,
     /// A remembered answer.
     Replay = 23,
+    /// A node.
+    Member = 24,
+    /// The ids that have been given to nodes.
+    Roster = 25,
+    /// What the nodes share about the cluster.
+    Cluster = 26,
+    /// Who holds the floating address.
+    Vip = 27,
+    /// Bytes and who holds them.
+    Blob = 28,
+    /// A join token.
+    JoinToken = 29,
 }
 
 /// Why bytes are not what they should be.
