@@ -69,8 +69,7 @@ pub(super) struct Addresses {
 
 impl Addresses {
     pub(super) fn open(config: &VipConfig) -> Result<Self, VipError> {
-        let socket =
-            NetlinkSocket::open(NETLINK_ROUTE, &[]).map_err(|source| VipError::kernel("a route socket", source))?;
+        let socket = open_socket()?;
         let lifetime = match config.fence {
             FenceKind::Nftables => LIFETIME_SECONDS,
             FenceKind::Lifetime => LIFETIME_ALONE_SECONDS,
@@ -86,21 +85,7 @@ impl Addresses {
 
     /// The state of the interface of that name.
     pub(super) fn link(&mut self, name: &str) -> Result<LinkState, VipError> {
-        let mut message = LinkMessage::default();
-        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
-        let answer = self.socket.request(RouteNetlinkMessage::GetLink(message), 0);
-        let found =
-            match answer {
-                Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => None,
-                other => other.map_err(|source| VipError::kernel("reading the interface", source))?.iter().find_map(
-                    |message| match decode(message) {
-                        Some(RouteNetlinkMessage::NewLink(link)) => Some(link),
-                        _ => None,
-                    },
-                ),
-            };
-        let link = found.ok_or_else(|| VipError::NoInterface { interface: name.to_owned() })?;
-        link_state(&link).ok_or_else(|| VipError::NotEthernet { interface: name.to_owned() })
+        link(&mut self.socket, name)
     }
 
     /// Whose the VIP is that is on this machine now.
@@ -192,6 +177,34 @@ impl Addresses {
         ];
         message
     }
+}
+
+/// The state of the interface of that name.
+pub(super) fn find_link(name: &str) -> Result<LinkState, VipError> {
+    link(&mut open_socket()?, name)
+}
+
+fn open_socket() -> Result<NetlinkSocket, VipError> {
+    NetlinkSocket::open(NETLINK_ROUTE, &[]).map_err(|source| VipError::kernel("a route socket", source))
+}
+
+fn link(socket: &mut NetlinkSocket, name: &str) -> Result<LinkState, VipError> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    let answer = socket.request(RouteNetlinkMessage::GetLink(message), 0);
+    let found = match answer {
+        Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => None,
+        other => {
+            other.map_err(|source| VipError::kernel("reading the interface", source))?.iter().find_map(|message| {
+                match decode(message) {
+                    Some(RouteNetlinkMessage::NewLink(link)) => Some(link),
+                    _ => None,
+                }
+            })
+        }
+    };
+    let link = found.ok_or_else(|| VipError::NoInterface { interface: name.to_owned() })?;
+    link_state(&link).ok_or_else(|| VipError::NotEthernet { interface: name.to_owned() })
 }
 
 /// Decodes a route message; nothing when this version of the decoder does not know its kind.

@@ -106,7 +106,7 @@ impl Fence {
 
     /// Closes the fence, whether it is open or not.
     pub(super) fn close(&mut self) -> Result<(), VipError> {
-        transaction(&mut self.socket, &ruleset::withdraw(), Commit::Yes).map_err(missing)
+        transaction(&mut self.socket, &ruleset::withdraw(&FAMILIES), Commit::Yes).map_err(missing)
     }
 
     /// Deletes our tables.
@@ -172,10 +172,11 @@ pub(super) fn dry_run(interface: &str) -> Result<bool, VipError> {
 /// Closes the fence that a dead process left, so that what follows cannot be answered from the VIP.
 pub(super) fn close_leftover() -> Result<(), VipError> {
     let Some(mut socket) = open_if_supported()? else { return Ok(()) };
-    if existing(&mut socket).len() < FAMILIES.len() {
+    let families = existing(&mut socket);
+    if families.is_empty() {
         return Ok(());
     }
-    transaction(&mut socket, &ruleset::withdraw(), Commit::Yes).map_err(owned_by_other)
+    transaction(&mut socket, &ruleset::withdraw(&families), Commit::Yes).map_err(owned_by_other)
 }
 
 /// Deletes the tables that a dead process left; a kernel without nftables has none.
@@ -299,3 +300,6 @@ fn outcome(verdicts: &[Verdict], steps: &[Step], begin: u32) -> Result<(), Refus
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,14 +15,13 @@ mod packet;
 mod record;
 mod ruleset;
 mod socket;
+mod types;
 mod waker;
 mod watch;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
@@ -32,6 +31,7 @@ use nix::time::{ClockId, clock_gettime};
 
 pub use arp::MacAddress;
 pub use error::VipError;
+pub use types::{Event, FenceKind, FenceSupport, Refreshed, Renewed, VipConfig};
 pub use waker::Waker;
 
 use address::{Addresses, Owner};
@@ -45,84 +45,14 @@ use watch::Watch;
 /// that rounds to no tick at all as "never".
 pub const FENCE_TIMEOUT_MIN: Duration = Duration::from_millis(20);
 
+/// Datagrams read in one go, so that a flood of notifications cannot keep the caller from its deadlines; more than a
+/// socket of the default size holds.
+const DATAGRAMS_MAX: usize = 1024;
+
 /// `RTNLGRP_LINK` and `RTNLGRP_IPV4_IFADDR`.
 const ROUTE_GROUPS: [u32; 2] = [1, 5];
 /// `NFNLGRP_NFTABLES`.
 const NFTABLES_GROUPS: [u32; 1] = [7];
-
-/// What the VIP is, and how its holder is muted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VipConfig {
-    /// The interface that carries it, such as `eth0`.
-    pub interface: String,
-    /// The address itself.
-    pub address: Ipv4Addr,
-    /// What silences a holder that died or froze.
-    pub fence: FenceKind,
-    /// Directory for the record of an address we added; needed only where the kernel cannot mark addresses.
-    pub run_dir: PathBuf,
-}
-
-/// What silences a holder that died or froze.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FenceKind {
-    /// A table of nftables rules that drops the VIP unless its lease was renewed within milliseconds.
-    Nftables,
-    /// Nothing but the lifetime of the address, 1 s: for kernels without nftables, chosen explicitly.
-    Lifetime,
-}
-
-/// What a renewal of the fence found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub enum Renewed {
-    /// It was open and stays open for the new timeout.
-    Open,
-    /// Its timeout had passed, so that it had closed; it stays closed.
-    WasClosed,
-}
-
-/// What a refresh of the address found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub enum Refreshed {
-    /// It was there; its lifetime begins anew.
-    Renewed,
-    /// Somebody had deleted it, or its lifetime had passed; it is there again.
-    WasMissing,
-}
-
-/// What this kernel can do for the fence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FenceSupport {
-    /// Whether our tables belong to our process, so that nobody else (`nft flush ruleset`) can change them (Linux 6.9).
-    pub owned: bool,
-}
-
-/// What [`Vip::wait`] noticed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Event {
-    /// Somebody else changed or deleted the fence, or its interface was created anew: release now, then
-    /// [`Vip::reinstall_fence`].
-    FenceTampered,
-    /// The interface is down, lost its carrier or is gone.
-    LinkDown,
-    /// The interface is up and has carrier again.
-    LinkUp,
-    /// The VIP was on this machine and is not any more, and it was not us who removed it.
-    AddressGone,
-    /// Somebody else put the VIP on this machine; it is not ours to use or to remove.
-    AddressTakenByOther,
-    /// A machine with another Ethernet address claims the VIP, or answers our probe for it.
-    ForeignHolder {
-        /// The sender in its ARP packet.
-        mac: MacAddress,
-    },
-    /// The kernel dropped notifications: compare what is with what should be.
-    Overflow,
-    /// A [`Waker`] asked for attention.
-    Woken,
-}
 
 /// The VIP of this node: owns the sockets it is held with.
 #[derive(Debug)]
@@ -131,6 +61,8 @@ pub struct Vip {
     fence: Option<Fence>,
     addresses: Addresses,
     arp: ArpSocket,
+    /// The number of the interface that `arp` is bound to.
+    arp_index: u32,
     route_watch: NetlinkSocket,
     nftables_watch: Option<NetlinkSocket>,
     watch: Watch,
@@ -178,12 +110,15 @@ impl Vip {
             link: Some(link),
         };
         let waker = Waker::new().map_err(|source| VipError::kernel("an event descriptor", source))?;
-        let mut vip = Self { config, fence, addresses, arp, route_watch, nftables_watch, watch, waker, pending };
+        let arp_index = link.index;
+        let mut vip =
+            Self { config, fence, addresses, arp, arp_index, route_watch, nftables_watch, watch, waker, pending };
         vip.drain();
         Ok(vip)
     }
 
-    /// Opens the closed fence for `timeout`, after which the kernel closes it by itself.
+    /// Opens the closed fence for `timeout`, after which the kernel closes it by itself, never later. The kernel's clock
+    /// for this stands still while the machine sleeps.
     ///
     /// # Errors
     /// [`VipError::FenceMissing`] when somebody deleted it; [`VipError::TimeoutTooShort`].
@@ -220,11 +155,11 @@ impl Vip {
     pub fn reinstall_fence(&mut self) -> Result<(), VipError> {
         let link = self.addresses.link(&self.config.interface)?;
         self.pending.extend(self.watch.link_is(Some(link)));
-        self.arp = open_arp(&self.config)?;
+        self.drain();
+        // What was noticed about the old fence is answered by a new one; what follows is about that.
+        self.pending.remove(&Event::FenceTampered);
         let result = self.fence.as_mut().map_or(Ok(()), Fence::reinstall);
         self.drain();
-        // Everything that was noticed about the old fence has been answered.
-        self.pending.remove(&Event::FenceTampered);
         result
     }
 
@@ -298,7 +233,8 @@ impl Vip {
         self.fence.as_ref().is_some_and(Fence::owned)
     }
 
-    /// Waits until something happens, for at most `timeout`; each event appears once, the most urgent first.
+    /// Waits until something happens, for at most `timeout`. Each event appears once, the most urgent first; after
+    /// [`Event::LinkDown`] and [`Event::LinkUp`] together, [`Vip::carrier`] says what holds now.
     ///
     /// # Errors
     /// When polling itself fails, which leaves only releasing the VIP.
@@ -347,7 +283,16 @@ impl Vip {
 
     /// Reads all notifications, so that what we caused ourselves does not end the next wait.
     fn drain(&mut self) {
-        loop {
+        self.drain_route();
+        self.drain_nftables();
+        self.follow_interface();
+        // An error only says that the interface went down, which the link notification says too.
+        let holders = self.arp.holders(self.mac()).unwrap_or_default();
+        self.pending.extend(holders.into_iter().map(|mac| Event::ForeignHolder { mac }));
+    }
+
+    fn drain_route(&mut self) {
+        for _ in 0..DATAGRAMS_MAX {
             match self.route_watch.receive() {
                 Ok(Some(messages)) => {
                     self.pending.extend(messages.iter().flat_map(|message| self.watch.route(message)));
@@ -356,7 +301,11 @@ impl Vip {
                 Err(_) => self.route_overflow(),
             }
         }
-        while let Some(watch) = &mut self.nftables_watch {
+    }
+
+    fn drain_nftables(&mut self) {
+        for _ in 0..DATAGRAMS_MAX {
+            let Some(watch) = &mut self.nftables_watch else { break };
             match watch.receive() {
                 Ok(Some(messages)) => {
                     self.pending.extend(messages.iter().filter_map(|message| self.watch.nftables(message)));
@@ -365,9 +314,15 @@ impl Vip {
                 Err(_) => self.nftables_overflow(),
             }
         }
-        // An error only says that the interface went down, which the link notification says too.
-        let holders = self.arp.holders(self.mac()).unwrap_or_default();
-        self.pending.extend(holders.into_iter().map(|mac| Event::ForeignHolder { mac }));
+    }
+
+    /// An interface that was created anew needs a new packet socket; while that fails, the next call tries again.
+    fn follow_interface(&mut self) {
+        let Some(link) = self.watch.link.filter(|link| link.index != self.arp_index) else { return };
+        if let Ok(arp) = open_arp(&self.config) {
+            self.arp = arp;
+            self.arp_index = link.index;
+        }
     }
 
     /// Notifications about links or addresses were lost: looks at the link; the caller looks at the address.
@@ -410,6 +365,8 @@ pub fn clear(config: &VipConfig) -> Result<(), VipError> {
 /// # Errors
 /// [`VipError::FenceUnsupported`] says what is missing.
 pub fn fence_support(interface: &str) -> Result<FenceSupport, VipError> {
+    // Linux 6.16 lets rules wait for an interface that does not exist yet.
+    address::find_link(interface)?;
     fence::dry_run(interface).map(|owned| FenceSupport { owned })
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::ifaddrs::getifaddrs;
 use nix::libc;
-use nix::sys::socket::{LinkAddr, SockaddrLike, bind};
+use nix::sys::socket::{LinkAddr, bind};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::arp::{self, FRAME_BYTES, MacAddress};
@@ -77,7 +77,7 @@ fn link_address(interface: &str) -> io::Result<LinkAddr> {
     getifaddrs()?
         .filter(|entry| entry.interface_name == interface)
         .find_map(|entry| entry.address?.as_link_addr().copied())
-        .filter(|address| address.protocol() == 0 && address.len() > 0)
+        .filter(|address| address.protocol() == 0)
         .ok_or_else(|| io::Error::from(nix::errno::Errno::ENODEV))
 }
 

@@ -177,15 +177,16 @@ impl Ruleset {
     }
 }
 
-/// Withdraws the lease in every family, whether it is live or not: deleting without naming elements empties the set.
-pub(super) fn withdraw() -> Vec<Step> {
+/// Withdraws the lease in these families, whether it is live or not: deleting without naming elements empties the set.
+pub(super) fn withdraw(families: &[NetfilterProtoFamily]) -> Vec<Step> {
     let attributes = || vec![SetElementList::Table(TABLE.to_owned()), SetElementList::Set(SET.to_owned())];
-    FAMILIES
+    families
+        .iter()
         .map(|family| {
             let message = NfTablesMessage::DeleteSetElement(SetElementMessage { attributes: attributes() });
-            step(family, message, 0, "the lease")
+            step(*family, message, 0, "the lease")
         })
-        .to_vec()
+        .collect()
 }
 
 /// Deletes our tables of these families, with all that is in them.
@@ -315,3 +316,6 @@ fn step(family: NetfilterProtoFamily, inner: NfTablesMessage, flags: u16, what: 
 fn message(family: NetfilterProtoFamily, inner: NfTablesMessage) -> NetfilterMessage {
     NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,3 +95,91 @@ fn name(link: &LinkMessage) -> Option<&String> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use netlink_packet_core::NetlinkSerializable;
+    use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+    use netlink_packet_route::link::LinkFlags;
+
+    use super::*;
+    use crate::vip::address::ADDRESS_PROTOCOL;
+    use crate::vip::arp::MacAddress;
+
+    const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 8, 7);
+    const OURS: u32 = 71;
+    const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
+    const UP: LinkState = LinkState { index: 2, mac: MAC, carrier: true };
+
+    fn watch() -> Watch {
+        Watch { interface: "eth0".into(), address: VIP, address_port: OURS, fence_port: Some(72), link: Some(UP) }
+    }
+
+    fn received(message: &RouteNetlinkMessage, port: u32) -> Received {
+        let mut payload = vec![0; NetlinkSerializable::buffer_len(message)];
+        message.serialize(&mut payload);
+        Received { kind: message.message_type(), sequence: 0, port, payload }
+    }
+
+    fn link(name: &str, index: u32, carrier: bool) -> LinkMessage {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.header.flags =
+            if carrier { LinkFlags::Up | LinkFlags::LowerUp | LinkFlags::Running } else { LinkFlags::Up };
+        link.attributes = vec![LinkAttribute::IfName(name.into()), LinkAttribute::Address(MAC.0.to_vec())];
+        link
+    }
+
+    fn address(ip: Ipv4Addr, marked: bool) -> AddressMessage {
+        let mut address = AddressMessage::default();
+        address.header.family = netlink_packet_route::AddressFamily::Inet;
+        address.attributes = vec![AddressAttribute::Local(IpAddr::V4(ip))];
+        if marked {
+            address.attributes.push(AddressAttribute::Protocol(ADDRESS_PROTOCOL));
+        }
+        address
+    }
+
+    #[test]
+    fn only_what_others_do_to_the_vip_is_news() {
+        use RouteNetlinkMessage::{DelAddress, NewAddress};
+        let other_ip = Ipv4Addr::new(10, 9, 8, 8);
+        let cases = [
+            ("we add it", NewAddress(address(VIP, true)), OURS, vec![]),
+            ("we add it, on a kernel without marks", NewAddress(address(VIP, false)), OURS, vec![]),
+            ("we remove it", DelAddress(address(VIP, true)), OURS, vec![]),
+            ("its lifetime ends", DelAddress(address(VIP, true)), 0, vec![Event::AddressGone]),
+            ("somebody removes it", DelAddress(address(VIP, true)), 9, vec![Event::AddressGone]),
+            ("somebody adds it", NewAddress(address(VIP, false)), 9, vec![Event::AddressTakenByOther]),
+            ("another address comes", NewAddress(address(other_ip, false)), 9, vec![]),
+            ("another address goes", DelAddress(address(other_ip, false)), 9, vec![]),
+        ];
+        for (name, message, port, expected) in cases {
+            assert_eq!(watch().route(&received(&message, port)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_link_is_followed_by_its_name() {
+        use RouteNetlinkMessage::{DelLink, NewLink};
+        let mut watch = watch();
+        let steps = [
+            ("no change", NewLink(link("eth0", 2, true)), vec![]),
+            ("another link goes down", NewLink(link("eth1", 3, false)), vec![]),
+            ("carrier lost", NewLink(link("eth0", 2, false)), vec![Event::LinkDown]),
+            ("carrier lost, again", NewLink(link("eth0", 2, false)), vec![]),
+            ("carrier back", NewLink(link("eth0", 2, true)), vec![Event::LinkUp]),
+            ("another link is deleted", DelLink(link("eth1", 3, true)), vec![]),
+            ("deleted", DelLink(link("eth0", 2, true)), vec![Event::LinkDown]),
+            ("created anew", NewLink(link("eth0", 5, false)), vec![Event::FenceTampered]),
+            ("and up", NewLink(link("eth0", 5, true)), vec![Event::LinkUp]),
+            ("renamed", NewLink(link("uplink", 5, true)), vec![Event::LinkDown]),
+        ];
+        for (name, message, expected) in steps {
+            assert_eq!(watch.route(&received(&message, 0)), expected, "{name}");
+        }
+        assert_eq!(watch.link, None);
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use netlink::vip::{Event, FenceKind, FenceSupport, Renewed, Vip, VipError, fence_support};
+use netlink::vip::{Event, FenceKind, FenceSupport, Refreshed, Renewed, Vip, VipError, fence_support};
 
 use crate::holder::{Holder, LEASE};
 use crate::lab::{Lab, Side, VIP, await_event, eventually};
@@ -109,6 +109,36 @@ fn renewing_is_cheap_and_no_news() {
     println!("renewal: median {:?}, 99th percentile {:?}, worst {:?}", took[500], took[990], took[999]);
     assert!(took[500] < Duration::from_millis(1), "median {:?}", took[500]);
     assert_eq!(vip.wait(Duration::ZERO).expect("waiting works"), [], "our own changes are no events");
+}
+
+#[test]
+fn claiming_and_releasing_take_milliseconds() {
+    const ROUNDS: usize = 20;
+    type Operation = fn(&mut Vip);
+    let operations: [(&str, Operation); 7] = [
+        ("add address", |vip| vip.add_address().expect("added")),
+        ("open fence", |vip| vip.open_fence(LONG).expect("opened")),
+        ("announce", |vip| vip.announce().expect("sent")),
+        ("refresh address", |vip| assert_eq!(vip.refresh_address().expect("refreshed"), Refreshed::Renewed)),
+        ("close fence", |vip| vip.close_fence().expect("closed")),
+        ("remove address", |vip| vip.remove_address().expect("removed")),
+        ("reinstall fence", |vip| vip.reinstall_fence().expect("installed")),
+    ];
+    let lab = Lab::new();
+    let mut vip = lab.open();
+    let mut took = operations.map(|_| Vec::new());
+    for _ in 0..ROUNDS {
+        for ((_, operation), took) in operations.iter().zip(&mut took) {
+            let begin = Instant::now();
+            operation(&mut vip);
+            took.push(begin.elapsed());
+        }
+    }
+    for ((name, _), took) in operations.iter().zip(&mut took) {
+        took.sort();
+        println!("{name}: median {:?}, worst {:?}", took[ROUNDS / 2], took[ROUNDS - 1]);
+        assert!(*name == "reinstall fence" || took[ROUNDS / 2] < Duration::from_millis(5), "{name}: {took:?}");
+    }
 }
 
 #[test]

@@ -34,8 +34,8 @@ impl Lab {
     /// Builds it, and moves the calling thread into `node`.
     pub(crate) fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = |side| format!("rbv-{}-{}-{side}", std::process::id(), NUMBER.load(Ordering::Relaxed));
-        NUMBER.fetch_add(1, Ordering::Relaxed);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = |side| format!("rbv-{}-{number}-{side}", std::process::id());
         let lab = Self { node: name("n"), peer: name("p"), run_dir: tempfile::tempdir().expect("a directory") };
         for namespace in [&lab.node, &lab.peer] {
             run("ip", &["netns", "add", namespace]);
@@ -152,6 +152,7 @@ impl Drop for Lab {
 }
 
 /// Waits until `state` holds.
+#[expect(clippy::disallowed_methods, reason = "the one place that polls, for states that nothing announces")]
 pub(crate) fn eventually(what: &str, mut state: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !state() {
