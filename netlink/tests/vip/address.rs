@@ -21,7 +21,7 @@ fn our_address_is_marked_alone_and_ends() {
     await_event(&mut vip, |event| *event == Event::AddressGone);
     let lived = added.elapsed();
     println!("an address of 2 s lived {lived:?}");
-    assert!((Duration::from_millis(1900)..Duration::from_millis(2800)).contains(&lived), "lived {lived:?}");
+    assert!((Duration::from_millis(1900)..Duration::from_secs(4)).contains(&lived), "lived {lived:?}");
 }
 
 #[test]

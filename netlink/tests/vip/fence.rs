@@ -1,10 +1,13 @@
 //! The fence: what it mutes, what it lets pass, and when it closes by itself.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use netlink::vip::{Event, FenceKind, FenceSupport, Refreshed, Renewed, Vip, VipError, fence_support};
 
-use crate::holder::{Holder, LEASE};
+use nix::sys::signal::Signal;
+
+use crate::holder::{Holder, LEASE, child};
 use crate::lab::{Lab, Side, VIP, await_event, eventually};
 use crate::peer::{Answers, Peer};
 
@@ -18,8 +21,10 @@ fn a_closed_fence_mutes_and_an_open_one_answers() {
     let (mut vip, peer) = (lab.open(), Peer::new(&lab));
     vip.add_address().expect("added");
     assert_eq!(peer.ask(), Answers::NONE, "while closed");
+    assert_eq!(vip.refresh_address().expect("refreshed"), Refreshed::Renewed, "the address was there");
     vip.open_fence(LONG).expect("opened");
     assert_eq!(peer.ask(), Answers::ALL, "while open");
+    assert_eq!(vip.refresh_address().expect("refreshed"), Refreshed::Renewed);
     vip.close_fence().expect("closed");
     vip.close_fence().expect("closing twice is nothing new");
     assert_eq!(peer.ask(), Answers::NONE, "after closing");
@@ -71,25 +76,60 @@ fn an_expired_fence_stays_closed_until_it_is_opened() {
 }
 
 #[test]
-fn the_kernel_mutes_a_killed_holder_within_its_lease() {
-    let lab = Lab::new();
-    let peer = Peer::new(&lab);
-    let holder = Holder::start(&lab);
-    let begin = Instant::now();
-    while begin.elapsed() < 5 * LEASE {
-        assert_eq!(peer.ask(), Answers::ALL, "renewing leaves no gap");
-    }
-    let killed = holder.kill();
-    let mut last = killed;
-    while killed.elapsed() < 3 * LEASE {
-        if peer.ask() != Answers::NONE {
-            last = Instant::now();
+fn the_kernel_mutes_a_dead_or_frozen_holder_within_its_lease() {
+    for signal in [Signal::SIGKILL, Signal::SIGSTOP] {
+        let lab = Lab::new();
+        let peer = Peer::new(&lab);
+        let holder = Holder::start(&lab);
+        eventually("the holder answers", || peer.ask() == Answers::ALL);
+        let stopped = holder.signal(signal);
+        let mut last = stopped;
+        while stopped.elapsed() < 3 * LEASE {
+            let asked = Instant::now();
+            if peer.ask() != Answers::NONE {
+                last = asked;
+            }
         }
+        let mute_after = last.duration_since(stopped);
+        println!("last answer {mute_after:?} after {signal}");
+        assert!(mute_after <= LEASE + TOLERANCE, "still answered {mute_after:?} after {signal}");
+        assert!(lab.has_vip(Side::Node), "it was the fence that muted, not the address' lifetime");
     }
-    let mute_after = last.duration_since(killed);
-    println!("last answer {mute_after:?} after SIGKILL");
-    assert!(mute_after <= LEASE + TOLERANCE, "still answered {mute_after:?} after the kill");
-    assert!(lab.has_vip(Side::Node), "it was the fence that muted, not the address' lifetime");
+}
+
+#[test]
+fn renewing_leaves_no_gap() {
+    const QUESTIONS: usize = 500;
+    let lab = Lab::new();
+    let (mut vip, peer) = (lab.open(), Peer::new(&lab));
+    vip.add_address().expect("added");
+    vip.open_fence(LONG).expect("opened");
+    let asking = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut renewals = 0_u32;
+            while asking.load(Ordering::Relaxed) {
+                assert_eq!(vip.renew_fence(LONG).expect("renewed"), Renewed::Open);
+                if renewals.is_multiple_of(100) {
+                    assert_eq!(vip.refresh_address().expect("refreshed"), Refreshed::Renewed);
+                }
+                renewals += 1;
+            }
+            println!("{renewals} renewals during {QUESTIONS} questions");
+        });
+        let gaps = (0..QUESTIONS).filter(|_| peer.ask() != Answers::ALL).count();
+        asking.store(false, Ordering::Relaxed);
+        assert_eq!(gaps, 0);
+    });
+}
+
+#[test]
+fn a_process_without_rights_is_told_which() {
+    let lab = Lab::new();
+    let wrapper = ["setpriv", "--bounding-set", "-net_admin,-net_raw"];
+    let output = child(&lab, &wrapper, "holder::open_without_rights").output().expect("it runs");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && printed.contains("CAP_NET_ADMIN"), "{printed}");
 }
 
 #[test]
@@ -217,5 +257,5 @@ fn a_lifetime_alone_needs_no_table_and_removes_an_old_one() {
     await_event(&mut vip, |event| *event == Event::AddressGone);
     let lived = added.elapsed();
     println!("an address of 1 s lived {lived:?}");
-    assert!(lived < Duration::from_millis(1500), "lived {lived:?}");
+    assert!(lived < Duration::from_secs(3), "lived {lived:?}");
 }

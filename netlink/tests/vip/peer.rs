@@ -64,6 +64,7 @@ impl Peer {
         let syn = [9, 9, 0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0x20, 0, 0, 0, 0, 0].to_vec();
         let begin = Instant::now();
         while begin.elapsed() < PATIENCE {
+            self.forget();
             self.send(&self.arp_request(VIP));
             self.send(&self.ip_packet(VIP, ICMP, echo.clone()));
             self.send(&self.ip_packet(VIP, UDP, udp.clone()));
@@ -137,6 +138,13 @@ impl Peer {
 
     fn send(&self, frame: &[u8]) {
         self.socket.send(frame).expect("the cable takes it");
+    }
+
+    /// Drops what came before the question.
+    fn forget(&self) {
+        self.socket.set_nonblocking(true).expect("a socket option");
+        while self.receive().is_some() {}
+        self.socket.set_nonblocking(false).expect("a socket option");
     }
 
     fn receive(&self) -> Option<Vec<u8>> {
