@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use netlink::vip::{Event, FenceKind, FenceSupport, Refreshed, Renewed, Vip, VipError, fence_support};
+use netlink::vip::{Event, FenceKind, FenceSupport, MacAddress, Refreshed, Renewed, Vip, VipError, fence_support};
 
 use nix::sys::signal::Signal;
 
 use crate::holder::{Holder, LEASE, child};
-use crate::lab::{Lab, Side, VIP, await_event, eventually};
+use crate::lab::{Kind, Lab, Side, VIP, await_event, eventually};
 use crate::peer::{Answers, Peer};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -44,13 +44,56 @@ fn a_closed_fence_stops_raw_announcements() {
 }
 
 #[test]
+fn a_bridge_is_fenced_too() {
+    let lab = Lab::with(Kind::Bridge);
+    let (mut vip, peer) = (lab.open(), Peer::new(&lab));
+    vip.add_address().expect("added");
+    assert!(vip.announce().is_err(), "closed");
+    assert_eq!(peer.ask(), Answers::NONE, "closed");
+    vip.open_fence(LONG).expect("opened");
+    vip.announce().expect("sent");
+    assert_eq!(peer.heard_announcements().len(), 2);
+    assert_eq!(vip.refresh_address().expect("refreshed"), Refreshed::Renewed);
+    assert_eq!(peer.ask(), Answers::ALL, "open");
+    let third = MacAddress([2, 0, 0, 0, 0, 3]);
+    peer.claim(third);
+    await_event(&mut vip, |event| *event == Event::ForeignHolder { mac: third });
+}
+
+#[test]
+fn a_large_ruleset_of_somebody_else_is_no_tampering() {
+    let lab = Lab::new();
+    let mut vip = lab.open();
+    vip.open_fence(LONG).expect("opened");
+    let file = lab.config().run_dir.join("rules");
+    let elements: Vec<_> = (0..20_000).map(|n| format!("10.{}.{}.{}", 0, n / 250, n % 250)).collect();
+    let rules = format!(
+        "add table ip big\nadd set ip big s {{ type ipv4_addr; }}\nadd element ip big s {{ {} }}",
+        elements.join(",")
+    );
+    std::fs::write(&file, rules).expect("written");
+    let mut worst = Duration::ZERO;
+    let mut loading =
+        lab.command(Side::Node, &["nft", "-f", file.to_str().expect("a path in UTF-8")]).spawn().expect("it starts");
+    while loading.try_wait().expect("a child").is_none() {
+        let begin = Instant::now();
+        assert_eq!(vip.renew_fence(LONG).expect("renewed"), Renewed::Open);
+        worst = worst.max(begin.elapsed());
+    }
+    println!("worst renewal while {} elements were loaded: {worst:?}", elements.len());
+    let events = vip.wait(Duration::ZERO).expect("waiting works");
+    assert_eq!(events, [Event::Overflow], "more notifications than the socket holds");
+    assert_eq!(vip.renew_fence(LONG).expect("renewed"), Renewed::Open);
+}
+
+#[test]
 fn a_follower_reaches_the_vip_of_another_node() {
     let lab = Lab::new();
     let (_vip, peer) = (lab.open(), Peer::new(&lab));
     lab.run(Side::Peer, &["ip", "address", "add", &format!("{VIP}/32"), "dev", "lan"]);
     lab.run(Side::Node, &["ping", "-q", "-n", "-c", "1", "-W", "5", &VIP.to_string()]);
     // A takeover by a third machine reaches the follower's own neighbour entry.
-    let third = netlink::vip::MacAddress([2, 0, 0, 0, 0, 3]);
+    let third = MacAddress([2, 0, 0, 0, 0, 3]);
     eventually("the neighbour entry moves", || {
         peer.claim(third);
         lab.neighbour(Side::Node).contains(&third.to_string())

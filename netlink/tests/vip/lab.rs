@@ -23,6 +23,15 @@ pub(crate) enum Side {
     Peer,
 }
 
+/// What the node's `lan` is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// The end of the cable itself.
+    Plain,
+    /// A bridge with the cable as its only port, as on a host of virtual machines.
+    Bridge,
+}
+
 /// Two namespaces joined by a veth pair called `lan` on both ends; removed on drop.
 pub(crate) struct Lab {
     node: String,
@@ -33,6 +42,11 @@ pub(crate) struct Lab {
 impl Lab {
     /// Builds it, and moves the calling thread into `node`.
     pub(crate) fn new() -> Self {
+        Self::with(Kind::Plain)
+    }
+
+    /// The same with another kind of interface as the node's `lan`.
+    pub(crate) fn with(kind: Kind) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = |side| format!("rbv-{}-{number}-{side}", std::process::id());
@@ -41,7 +55,7 @@ impl Lab {
             run("ip", &["netns", "add", namespace]);
             run("ip", &["-n", namespace, "link", "set", "lo", "up"]);
         }
-        lab.create_link();
+        lab.create_link(kind);
         let namespace = std::fs::File::open(format!("/run/netns/{}", lab.node)).expect("a namespace");
         setns(namespace, CloneFlags::CLONE_NEWNET).expect("root may enter it");
         lab.await_carrier();
@@ -113,16 +127,25 @@ impl Lab {
     /// Replaces the cable and the interfaces on its ends by new ones of the same name.
     pub(crate) fn recreate_link(&self) {
         run("ip", &["-n", &self.node, "link", "del", "lan"]);
-        self.create_link();
+        self.create_link(Kind::Plain);
         self.await_carrier();
     }
 
-    fn create_link(&self) {
+    fn create_link(&self, kind: Kind) {
         let (node, peer) = (&self.node, &self.peer);
-        run("ip", &["-n", node, "link", "add", "lan", "type", "veth", "peer", "name", "lan", "netns", peer]);
+        let ip = |namespace: &str, arguments: &str| {
+            run("ip", &[&["-n", namespace][..], &arguments.split(' ').collect::<Vec<_>>()].concat());
+        };
+        let wire = if kind == Kind::Bridge { "port" } else { "lan" };
+        ip(node, &format!("link add {wire} type veth peer name lan netns {peer}"));
+        if kind == Kind::Bridge {
+            ip(node, "link add lan type bridge");
+            ip(node, "link set port master lan");
+            ip(node, "link set port up");
+        }
         for (namespace, address) in [(node, NODE), (peer, PEER)] {
-            run("ip", &["-n", namespace, "address", "add", &format!("{address}/24"), "dev", "lan"]);
-            run("ip", &["-n", namespace, "link", "set", "lan", "up"]);
+            ip(namespace, &format!("address add {address}/24 dev lan"));
+            ip(namespace, "link set lan up");
         }
     }
 

@@ -71,3 +71,30 @@ fn a_rule_is_byte_exact() {
     ];
     assert_eq!(hex(&rule.message), (0x0a06, expected.concat().replace(' ', "")));
 }
+
+/// Each chain alone already mutes its kind of packet, so that no test from outside would miss one.
+#[test]
+fn every_way_in_and_out_has_its_rule() {
+    use NetfilterProtoFamily::{ARP, IPv4, NetDev};
+    let equal = |offset| (offset, Operator::Equal);
+    let expected = [
+        (IPv4, "input", None, vec![equal(16)]),
+        (IPv4, "output", None, vec![equal(12)]),
+        (ARP, "input", None, vec![(14, Operator::NotEqual), equal(24)]),
+        (ARP, "output", None, vec![equal(14)]),
+        (NetDev, "egress", Some([8, 6]), vec![equal(14)]),
+        (NetDev, "egress", Some([8, 0]), vec![equal(12)]),
+    ];
+    let built = Ruleset::new("eth0", VIP).install();
+    let rules: Vec<_> = built.iter().filter(|step| hex(&step.message).0 == 0x0a06).collect();
+    assert_eq!(rules.len(), expected.len());
+    for (rule, (family, chain, protocol, matches)) in rules.into_iter().zip(expected) {
+        let protocol = protocol.map_or_else(Vec::new, |ethertype| match_protocol(u16::from_be_bytes(ethertype)));
+        let addresses = matches.into_iter().flat_map(|(offset, operator)| match_address(offset, operator, VIP));
+        assert_eq!(
+            *rule,
+            new_rule(family, chain, protocol.into_iter().chain(addresses).collect()),
+            "{family:?} {chain}"
+        );
+    }
+}
