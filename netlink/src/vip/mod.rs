@@ -6,6 +6,9 @@
 //! The order that keeps a node honest: [`Vip::open`] (fence closed, leftovers removed) before any service binds; to
 //! claim, [`Vip::add_address`], [`Vip::open_fence`], [`Vip::announce`]; to release, [`Vip::close_fence`], then
 //! [`Vip::remove_address`].
+//!
+//! All transactions of nftables wait for each other: while another program loads tens of thousands of set elements, a
+//! renewal waits too, and the fence may close. That is safe, and costs an interruption.
 
 mod address;
 mod arp;

@@ -27,7 +27,10 @@ impl Record {
     }
 
     pub(super) fn write(&self) -> Result<(), VipError> {
-        std::fs::write(&self.path, &self.content).map_err(|source| self.failed(source))
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        std::fs::create_dir_all(directory)
+            .and_then(|()| std::fs::write(&self.path, &self.content))
+            .map_err(|source| self.failed(source))
     }
 
     pub(super) fn erase(&self) -> Result<(), VipError> {
@@ -49,7 +52,8 @@ mod tests {
     #[test]
     fn a_record_speaks_only_for_its_own_address() {
         let dir = tempfile::tempdir().expect("a directory");
-        let record = |interface, last| Record::new(dir.path(), interface, Ipv4Addr::new(10, 0, 0, last));
+        let run_dir = dir.path().join("not/yet/there");
+        let record = |interface, last| Record::new(&run_dir, interface, Ipv4Addr::new(10, 0, 0, last));
         assert!(!record("eth0", 9).exists());
         record("eth0", 9).write().expect("written");
         assert!(record("eth0", 9).exists());
