@@ -58,7 +58,7 @@ pub struct FenceSupport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Event {
     /// Somebody else changed or deleted the fence, or its interface was created anew: release now, then
-    /// [`Vip::reinstall_fence`].
+    /// [`super::Vip::reinstall_fence`].
     FenceTampered,
     /// The interface is down, lost its carrier or is gone.
     LinkDown,
@@ -75,6 +75,6 @@ pub enum Event {
     },
     /// The kernel dropped notifications: compare what is with what should be.
     Overflow,
-    /// A [`Waker`] asked for attention.
+    /// A [`super::Waker`] asked for attention.
     Woken,
 }
