@@ -54,7 +54,7 @@ pub struct FenceSupport {
     pub owned: bool,
 }
 
-/// What [`Vip::wait`] noticed.
+/// What [`super::Vip::wait`] noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Event {
     /// Somebody else changed or deleted the fence, or its interface was created anew: release now, then
