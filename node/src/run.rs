@@ -8,6 +8,7 @@ mod join;
 mod membership;
 mod own;
 mod site;
+mod vip;
 
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ use build::Built;
 
 pub use found::{Founded, init};
 pub use join::{Joined, Joining, join};
+pub use vip::{clear_vip, vip_config};
 
 /// How long a part that only sits in a loop may take to stop.
 const LOOP_DEADLINE: Duration = Duration::from_secs(2);
