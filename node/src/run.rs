@@ -16,7 +16,7 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::loaders::Loaders;
 use crate::tasks::Tasks;
-use crate::{admin, boot, dhcp, sightings, tftp};
+use crate::{admin, boot, dhcp, sightings, tftp, vip};
 
 use bind::Bound;
 
@@ -111,7 +111,14 @@ async fn build(config: &Config, site: &site::Site, health: PartsHealth) -> anyho
     admin::bootstrap::first_token(&cluster, &config.data_dir).await?;
     let (sightings, reporter) = sightings::channel();
     let place = crate::catalog::Site { address: site.address, http_port: site.http_port };
-    let catalog = Arc::new(Catalog::new(cluster.clone(), place, loaders.clone(), store.clone(), sightings));
+    let catalog = Arc::new(Catalog::new(
+        cluster.clone(),
+        place,
+        vip::Handle::default(),
+        loaders.clone(),
+        store.clone(),
+        sightings,
+    ));
     let context = admin::Context {
         health,
         checks: checks(loaders.clone()),
