@@ -3,12 +3,12 @@
 mod bind;
 mod build;
 mod certificates;
+mod clear;
 mod found;
 mod join;
 mod membership;
 mod own;
 mod site;
-mod vip;
 
 use std::time::Duration;
 
@@ -28,9 +28,9 @@ use crate::{admin, dhcp, peers, tftp};
 use bind::Bound;
 use build::Built;
 
+pub use clear::{clear_vip, vip_config};
 pub use found::{Founded, init};
 pub use join::{Joined, Joining, join};
-pub use vip::{clear_vip, vip_config};
 
 /// How long a part that only sits in a loop may take to stop.
 const LOOP_DEADLINE: Duration = Duration::from_secs(2);
@@ -164,13 +164,14 @@ fn start(built: Built) -> Tasks {
     if let Some(boot_http) = bound.boot_http {
         tasks.start("boot http", ANSWERS_DEADLINE, |stop| async move { Ok(boot_http.serve(catalog, stop).await?) });
     }
-    let reported = cluster.clone();
-    tasks.start("machine records", LOOP_DEADLINE, |stop| async move {
-        reporter.run(reported, stop).await;
-        Ok(())
-    });
-    let collected = cluster.clone();
+    // A witness sees no machines and holds no blobs.
     if said.kind == NodeKind::Data {
+        let reported = cluster.clone();
+        tasks.start("machine records", LOOP_DEADLINE, |stop| async move {
+            reporter.run(reported, stop).await;
+            Ok(())
+        });
+        let collected = cluster.clone();
         tasks.start("blob collector", LOOP_DEADLINE, |stop| async move {
             assets::collect(store, collected, stop).await;
             Ok(())

@@ -19,7 +19,7 @@ use crate::certs::Authority;
 use crate::config::{Config, Timing};
 use crate::loaders::Loaders;
 use crate::membership::{DataDir, Own, Standing};
-use crate::{admin, boot, dhcp, peers, sightings};
+use crate::{admin, boot, dhcp, peers, sightings, vip};
 
 /// Connections from other nodes that wait to be served; more are closed and come again.
 const ARRIVING_MAX: usize = 64;
@@ -65,7 +65,14 @@ pub(super) async fn build(
     }
     let (sightings, reporter) = sightings::channel();
     let place = crate::catalog::Site { address: site.address, http_port: site.http_port };
-    let catalog = Arc::new(Catalog::new(cluster.clone(), place, loaders.clone(), store.clone(), sightings));
+    let catalog = Arc::new(Catalog::new(
+        cluster.clone(),
+        place,
+        vip::Handle::default(),
+        loaders.clone(),
+        store.clone(),
+        sightings,
+    ));
     let addresses = Addresses::new(site.addresses.clone());
     let context = admin::Context {
         health: Arc::new(move || parts.clone()),
