@@ -22,9 +22,7 @@ fn attention(status: &Value) -> String {
     if list.is_empty() {
         return "all is well\n".into();
     }
-    list.iter()
-        .map(|problem| format!("! {}\n  {}\n", clean(&problem["message"]), clean(&problem["hint"])))
-        .collect()
+    list.iter().map(|problem| format!("! {}\n  {}\n", clean(&problem["message"]), clean(&problem["hint"]))).collect()
 }
 
 /// Names come from other nodes' configurations: no control character may reach the terminal.
@@ -43,7 +41,9 @@ fn cluster(status: &Value) -> Vec<(String, String)> {
     let vip = match vip["state"].as_str() {
         None => "none".into(),
         Some("held") => format!("{} held by {} since {}", text(&vip["address"]), held(), text(&vip["since"])),
-        Some("unknown") => format!("{}: no leader is known to say who holds it; it was {}", text(&vip["address"]), held()),
+        Some("unknown") => {
+            format!("{}: no leader is known to say who holds it; it was {}", text(&vip["address"]), held())
+        }
         Some(state) => format!("{} {state}", text(&vip["address"])),
     };
     let mut lines = vec![

@@ -25,7 +25,10 @@ fn what_init_was_told_is_in_force_and_founding_that_was_cut_short_is_finished_by
     fs::write(node.data().join("founding"), r#"{"name":null,"vip":"10.255.0.9","two_node":"survivor"}"#).unwrap();
     node.start();
     let settings = node.cli(&node, &["cluster", "get", "-o", "json"]).json();
-    assert_eq!((&settings["vip"], &settings["two_node"], &settings["preferred"]), (&json!("10.255.0.9"), &json!("survivor"), &json!(1)));
+    assert_eq!(
+        (&settings["vip"], &settings["two_node"], &settings["preferred"]),
+        (&json!("10.255.0.9"), &json!("survivor"), &json!(1))
+    );
 }
 
 #[test]

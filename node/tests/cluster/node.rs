@@ -110,7 +110,10 @@ impl Node {
     /// A command of a client that asks this node with the credentials of the founder.
     pub(crate) fn cli(&self, founder: &Self, arguments: &[&str]) -> Said {
         let mut command = self.command(arguments);
-        command.env("RAFTBOOT_SERVER", format!("https://127.0.0.1:{}", self.admin)).arg("--data-dir").arg(founder.data());
+        command
+            .env("RAFTBOOT_SERVER", format!("https://127.0.0.1:{}", self.admin))
+            .arg("--data-dir")
+            .arg(founder.data());
         command.output().expect("the binary runs").into()
     }
 
