@@ -173,6 +173,10 @@ impl From<ProposeError> for ApiError {
                 let hint = "nothing was written: try again shortly, and look at `status` if it stays so";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message, hint).retry_after(1)
             }
+            ProposeError::Refused(_) => {
+                let hint = "nothing was changed; `raftboot status` shows the nodes";
+                Self::new(StatusCode::CONFLICT, "refused", message, hint)
+            }
             ProposeError::Unknown(_) => {
                 let hint = "repeat it with the same Idempotency-Key, or read the object to see what it is now";
                 Self::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", message, hint)
