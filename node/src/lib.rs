@@ -17,6 +17,7 @@ pub mod import;
 pub mod loaders;
 pub mod log;
 pub mod matchbox_json;
+pub mod replication;
 pub mod run;
 pub mod sightings;
 pub mod tasks;

@@ -11,10 +11,11 @@ use raft::{Cluster, EngineKind, Options};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-use crate::assets::{self, Store};
+use crate::assets::Store;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::loaders::Loaders;
+use crate::replication::Replicator;
 use crate::tasks::Tasks;
 use crate::{admin, boot, dhcp, sightings, tftp};
 
@@ -89,7 +90,7 @@ type PartsHealth = Arc<dyn Fn() -> Vec<admin::Health> + Send + Sync>;
 struct Built {
     cluster: Cluster,
     catalog: Arc<Catalog>,
-    store: Arc<Store>,
+    replicator: Replicator,
     admin: axum::Router,
     reporter: sightings::Reporter,
     tls: Arc<rustls::ServerConfig>,
@@ -111,18 +112,21 @@ async fn build(config: &Config, site: &site::Site, health: PartsHealth) -> anyho
     admin::bootstrap::first_token(&cluster, &config.data_dir).await?;
     let (sightings, reporter) = sightings::channel();
     let place = crate::catalog::Site { address: site.address, http_port: site.http_port };
-    let catalog = Arc::new(Catalog::new(cluster.clone(), place, loaders.clone(), store.clone(), sightings));
+    let replicator = Replicator::alone(cluster.clone(), store.clone());
+    let catalog = Catalog::new(cluster.clone(), place, loaders.clone(), store.clone(), sightings);
+    let catalog = Arc::new(catalog.with_copies(replicator.clone()));
     let context = admin::Context {
         health,
+        replicator: replicator.clone(),
         checks: checks(loaders.clone()),
         ..admin::Context::new(cluster.clone(), store.clone())
     };
-    Ok(Built { cluster, catalog, store, admin: admin::router(context), reporter, tls })
+    Ok(Built { cluster, catalog, replicator, admin: admin::router(context), reporter, tls })
 }
 
 /// Starts every part. They will be stopped in this order: first what attracts machines, last what answers operators.
 fn start(bound: Bound, built: Built) -> Tasks {
-    let Built { cluster, catalog, store, admin: router, reporter, tls } = built;
+    let Built { cluster, catalog, replicator, admin: router, reporter, tls } = built;
     let mut tasks = Tasks::default();
     if let Some(sockets) = bound.dhcp {
         let questions = catalog.clone();
@@ -141,13 +145,12 @@ fn start(bound: Bound, built: Built) -> Tasks {
         });
     }
     tasks.start("boot http", ANSWERS_DEADLINE, |stop| async move { Ok(bound.boot_http.serve(catalog, stop).await?) });
-    let reported = cluster.clone();
     tasks.start("machine records", LOOP_DEADLINE, |stop| async move {
-        reporter.run(reported, stop).await;
+        reporter.run(cluster, stop).await;
         Ok(())
     });
-    tasks.start("blob collector", LOOP_DEADLINE, |stop| async move {
-        assets::collect(store, cluster, stop).await;
+    tasks.start("blob replication", LOOP_DEADLINE, |stop| async move {
+        replicator.run(stop).await;
         Ok(())
     });
     tasks.start("admin api", ANSWERS_DEADLINE, |stop| async move {

@@ -21,11 +21,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("matchbox_json", &["go_json"]),
     ("import", &["matchbox_json"]),
     ("sightings", &[]),
-    ("catalog", &["assets", "boot", "config", "dhcp", "loaders", "sightings", "tftp"]),
-    ("admin", &["assets", "idle", "matchbox_json"]),
+    ("replication", &["assets"]),
+    ("catalog", &["assets", "boot", "config", "dhcp", "loaders", "replication", "sightings", "tftp"]),
+    ("admin", &["assets", "idle", "matchbox_json", "replication"]),
     ("client", &[]),
     ("cli", &["client", "config", "import", "matchbox_json"]),
-    ("run", &["admin", "assets", "boot", "catalog", "config", "dhcp", "loaders", "log", "sightings", "tasks", "tftp"]),
+    ("run", &["admin", "assets", "boot", "catalog", "config", "dhcp", "loaders", "log", "replication", "sightings", "tasks", "tftp"]),
 ];
 
 /// Crates that may be named in one member of the workspace only.
@@ -55,6 +56,8 @@ const PURE: &[&str] = &[
     "node/src/boot/sniff.rs",
     "node/src/boot/listing.rs",
     "node/src/boot/ignition/",
+    "node/src/replication/plan.rs",
+    "node/src/replication/summary.rs",
 ];
 const IMPURE: &[&str] =
     &["tokio", "std::net::UdpSocket", "std::net::Tcp", "Instant::now", "SystemTime::now", ".await", "async fn"];

@@ -19,6 +19,7 @@ use crate::assets::Store;
 use crate::boot::autoexec;
 use crate::dhcp::Facts;
 use crate::loaders::{Loader, Loaders};
+use crate::replication::Replicator;
 use crate::sightings::Sightings;
 use crate::tftp::{Give, LoopBreaker, Signature};
 
@@ -52,6 +53,7 @@ pub struct Catalog {
     site: Site,
     loaders: Arc<Loaders>,
     store: Arc<Store>,
+    replicator: Replicator,
     sightings: Sightings,
     /// DHCP's settings as of a log index: built once per change, not per packet.
     dhcp_facts: ArcSwapOption<(LogIndex, Arc<Facts>)>,
@@ -64,6 +66,7 @@ impl Catalog {
     #[must_use]
     pub fn new(cluster: Cluster, site: Site, loaders: Arc<Loaders>, store: Arc<Store>, sightings: Sightings) -> Self {
         Self {
+            replicator: Replicator::alone(cluster.clone(), store.clone()),
             cluster,
             site,
             loaders,
@@ -73,6 +76,12 @@ impl Catalog {
             loops: Mutex::new(LoopBreaker::default()),
             dhcp_log: Mutex::new(Gate::new()),
         }
+    }
+
+    /// With other nodes to have bytes from that are not here.
+    #[must_use]
+    pub fn with_copies(self, replicator: Replicator) -> Self {
+        Self { replicator, ..self }
     }
 
     /// A boot loader found on this host, whatever the case of its name. BIOS loaders are found below any folder, as

@@ -163,7 +163,7 @@ impl State {
     #[must_use]
     pub fn member_named(&self, name: &str) -> Option<&Arc<Member>> {
         let by_name = self.members.values().find(|member| member.name == name);
-        by_name.or_else(|| self.members.get(&name.parse().ok()?))
+        by_name.or_else(|| self.members.get(&name.parse::<u64>().ok()?))
     }
 
     /// Whether that id was given once and its node has been removed since.
