@@ -100,7 +100,7 @@ async fn build(config: &Config, site: &site::Site, health: PartsHealth) -> anyho
     let (dir, data_dir) = (config.data_dir.join(RAFT_DIR), config.data_dir.clone());
     let (cluster, store) = tokio::task::spawn_blocking(move || {
         // The log first: its lock keeps a second process from sweeping away the uploads of the one that runs.
-        let cluster = Cluster::open(Options { dir, engine: EngineKind::RocksDb })?;
+        let cluster = Cluster::open(Options { dir, engine: EngineKind::RocksDb, peers: None })?;
         let store = Store::open(&data_dir).context("the asset store cannot be opened")?;
         anyhow::Ok((cluster, Arc::new(store)))
     })

@@ -116,7 +116,8 @@ fn paced_hash(file: &File, bytes_per_second: u64) -> io::Result<Digest> {
         hasher.update(&buffer[..read]);
         done += read as u64;
         let due = Duration::from_millis(done.saturating_mul(1000) / bytes_per_second.max(1));
-        std::thread::sleep(due.saturating_sub(begun.elapsed()));
+        // May end early; the next piece waits the longer.
+        std::thread::park_timeout(due.saturating_sub(begun.elapsed()));
     }
     Ok(Digest(hasher.finalize().into()))
 }

@@ -25,7 +25,7 @@ impl Unnamed {
         }
         let old = self.since.iter().filter(|(_, since)| now.saturating_duration_since(**since) >= grace);
         let doomed: Vec<Digest> = old.map(|(digest, _)| *digest).take(BLOBS_PER_COMMAND_MAX).collect();
-        doomed.iter().for_each(|digest| drop(self.since.remove(digest)));
+        self.since.retain(|digest, _| doomed.binary_search(digest).is_err());
         doomed
     }
 

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use raft::peer::Credentials;
+use raft::peer::{Credentials, PeerView};
 use raft::types::Digest;
 use raft::{Cluster, ProposeError};
 use tokio::sync::{Notify, Semaphore};
@@ -265,8 +265,9 @@ impl Replicator {
     /// The nodes that the leader has not heard for a while.
     async fn away(&self) -> BTreeSet<u64> {
         let overview = self.cluster().overview().await;
-        let silent = |peer: &raft::cluster::PeerView| {
-            peer.id != self.node() && peer.silent_for.is_none_or(|silent| silent > AWAY_AFTER)
+        let silent = |peer: &PeerView| {
+            let silent = peer.silent_for_millis.map(Duration::from_millis);
+            peer.id != self.node() && Some(peer.id) != overview.leader && silent.is_none_or(|silent| silent > AWAY_AFTER)
         };
         overview.peers.iter().filter(|peer| silent(peer)).map(|peer| peer.id).collect()
     }

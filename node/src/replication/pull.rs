@@ -40,7 +40,7 @@ pub(super) async fn run(replicator: Replicator, stop: CancellationToken) {
         refresh(&replicator, &mut queue, &mut members);
         while running.len() < PULLS_MAX {
             let Some((digest, size)) = queue.next(Instant::now()) else { break };
-            replicator.note(|progress| drop(progress.pulling.insert(digest, size)));
+            replicator.note(|progress| progress.pulling.extend([(digest, size)]));
             let replicator = replicator.clone();
             running.spawn(async move { (digest, obtain(&replicator, digest, size).await) });
         }

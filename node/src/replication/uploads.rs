@@ -76,8 +76,10 @@ impl Replicator {
         let session = self.next_session();
         let _entry = Entry(self.core.uploads.clone(), session, |uploads| &uploads.open);
         if declared.size.is_none_or(|size| size >= OFFER_BYTES_MIN) && self.peers().is_some() {
-            let replicator = self.clone();
+            // It is told by the thread that writes, which is none of the runtime's.
+            let (replicator, runtime) = (self.clone(), tokio::runtime::Handle::current());
             how.follow = Some(Box::new(move |follow| {
+                let _inside = runtime.enter();
                 let mut open = lock(&replicator.core.uploads.open);
                 if open.len() < UPLOADS_MAX {
                     open.insert(session, follow);
