@@ -77,6 +77,14 @@ pub enum Kind {
     Blob = 28,
     /// A join token.
     JoinToken = 29,
+    /// The first word on a connection between nodes.
+    PeerHello = 40,
+    /// The answer to it.
+    PeerWelcome = 41,
+    /// A request between nodes.
+    PeerAsk = 42,
+    /// The answer to it.
+    PeerAnswer = 43,
 }
 
 /// Why bytes are not what they should be.
