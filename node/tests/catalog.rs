@@ -35,7 +35,7 @@ impl Rig {
     fn new() -> Self {
         let data = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let cluster = Cluster::open(Options { dir: data.path().join("raft"), engine: EngineKind::Memory }).unwrap();
+        let cluster = Cluster::open(Options::alone(data.path().join("raft"), EngineKind::Memory)).unwrap();
         let store = Arc::new(Store::open(data.path()).unwrap());
         let loaders = Arc::new(Loaders::find(&["/usr/lib/ipxe"]));
         let site = Site { address: Ipv4Addr::new(10, 0, 0, 2), http_port: 8080 };

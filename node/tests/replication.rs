@@ -1,7 +1,11 @@
 //! Copies on several nodes: a name waits for them, they are made, checked, mended, and removed together.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops here")]
+
 #[path = "replication/faults.rs"]
 mod faults;
+#[path = "replication/machines.rs"]
+mod machines;
 #[path = "replication/rig.rs"]
 mod rig;
 
@@ -12,7 +16,9 @@ use std::time::Duration;
 use raft::command::Edit;
 use raft::state::NodeKind::{Data, Witness};
 use raft::types::Digest;
+use machines::Machines;
 use raftboot::replication::{Pace, summary};
+use raftboot::tftp::Lookup;
 use rig::{Rig, until};
 
 /// Bytes that are different everywhere.
@@ -125,8 +131,8 @@ async fn bytes_changed_on_the_way_are_never_kept() {
     rig.run(3).await;
     until("the third copy is made", || rig.node(1).holders(&digest) == [1, 2, 3]).await;
     assert_eq!(fs::read(rig.blob(3, &digest)).unwrap(), content);
-    let progress = rig.node(3).replicator.status();
-    assert_eq!((progress.pulled_blobs, progress.failures_in_row), (1, 0));
+    until("the failure is over", || rig.node(3).replicator.status().failures_in_row == 0).await;
+    assert_eq!(rig.node(3).replicator.status().pulled_blobs, 1);
     assert!(rig.faults.moved.load(Ordering::Relaxed) > rig.faults.change_at.load(Ordering::Relaxed) + 4_000_000);
     assert_eq!(rig.node(1).store.quarantined() + rig.node(2).store.quarantined(), 0, "good copies stay");
     rig.end().await;
@@ -146,12 +152,12 @@ async fn a_damaged_copy_is_put_aside_withdrawn_and_made_again() {
     let asked = rig.node(2).store.open_blob(&digest).map(drop);
     assert!(asked.is_err(), "it is not served");
     rig.run(3).await;
+    until("the damaged copy is withdrawn", || rig.node(2).replicator.status().damaged_blobs == 1).await;
     until("all three hold it", || rig.node(1).holders(&digest) == [1, 2, 3]).await;
     for id in [1, 2, 3] {
         assert_eq!(fs::read(rig.blob(id, &digest)).unwrap(), content, "on node {id}");
     }
     assert_eq!(rig.node(2).store.quarantined(), 1);
-    assert!(rig.node(2).replicator.status().damaged_blobs >= 1);
     rig.end().await;
 }
 
@@ -192,5 +198,38 @@ async fn copies_from_before_are_found_verified_and_reported() {
     until("the good one is on all three", || rig.node(1).holders(&Digest::of(&good)) == [1, 2, 3]).await;
     until("the bad one is put aside", || rig.node(2).store.quarantined() == 1).await;
     assert_eq!(rig.node(1).holders(&Digest::of(&bad)), [] as [u64; 0]);
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_the_bytes_serves_machines_in_full_in_part_or_not_at_all() {
+    let mut rig = Rig::start(&[Data, Data, Data], Pace::default(), false).await;
+    let content = bytes(3_000_000, 10);
+    let digest = Digest::of(&content);
+    assert_eq!(rig.node(1).json("PUT", "/assets/kernel", content.clone()).await.0, 201);
+    until("all three hold it", || rig.node(3).holders(&digest) == [1, 2, 3]).await;
+    let machines = Machines::of_an_empty_store(&rig, 3).await;
+    let whole = machines.get("").await;
+    assert_eq!((whole.status, whole.length, whole.bytes == content), (200, 3_000_000, true));
+    for (range, part, span) in [
+        ("bytes=1000000-1999999", &content[1_000_000..2_000_000], "bytes 1000000-1999999/3000000"),
+        ("bytes=2999990-", &content[2_999_990..], "bytes 2999990-2999999/3000000"),
+        ("bytes=-7", &content[2_999_993..], "bytes 2999993-2999999/3000000"),
+    ] {
+        let got = machines.get(range).await;
+        assert_eq!((got.status, got.length, got.bytes == part), (206, part.len() as u64, true), "{range}");
+        assert_eq!(got.range, span);
+    }
+    assert_eq!(machines.get("bytes=0-1,5-6").await.bytes.len(), 3_000_000, "several parts: the whole");
+    assert_eq!(machines.get("bytes=3000000-").await.status, 416);
+    assert!(matches!(machines.tftp(), Lookup::Ignore), "a client that hears nothing asks again");
+
+    rig.stop(1).await;
+    assert_eq!(machines.get("").await.bytes, content, "one other node is enough");
+    rig.stop(2).await;
+    let nobody = machines.get("").await;
+    assert_eq!((nobody.status, nobody.retry_after.as_str()), (503, "2"));
+    assert!(nobody.bytes.len() < 100, "not one byte of it was sent");
+    machines.end().await;
     rig.end().await;
 }

@@ -16,8 +16,9 @@ use crate::assets::ReadError;
 const WAIT_BASE: Duration = Duration::from_secs(10);
 /// Bytes that a copy makes in a second at the very least.
 const SLOWEST_BYTES_PER_SECOND: u64 = 20 * 1024 * 1024;
-/// How long copies may take at most: a client waits for the answer.
-const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
+/// How long copies may take at most: a client waits for the answer, and the command line for two minutes. The bytes are
+/// kept and copied on, so whoever asks again waits for the rest only.
+const WAIT_MAX: Duration = Duration::from_secs(110);
 /// How often it is asked who is away.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 

@@ -82,7 +82,7 @@ impl Server {
             .enable_all()
             .build()
             .expect("the test's own set-up");
-        let cluster = Cluster::open(Options { dir: dir.path().join("raft"), engine: EngineKind::Memory })
+        let cluster = Cluster::open(Options::alone(dir.path().join("raft"), EngineKind::Memory))
             .expect("the test's own set-up");
         let store = Arc::new(Store::open(blobs).expect("the test's own set-up"));
         let tls = admin::tls::server_config(dir.path(), None, &[]).expect("the test's own set-up");

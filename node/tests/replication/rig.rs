@@ -60,7 +60,6 @@ impl Authority {
 
 /// A node that is running.
 pub(crate) struct Node {
-    pub(crate) id: u64,
     pub(crate) cluster: Cluster,
     pub(crate) store: Arc<Store>,
     pub(crate) replicator: Replicator,
@@ -126,7 +125,8 @@ impl Rig {
             assert_eq!(member.id, id);
             let identity = Identity { node: id, ..self.identity.clone().expect("the first node is there") };
             let dir = self.raft_dir(id);
-            tokio::task::spawn_blocking(move || Cluster::adopt(&dir, &identity)).await.unwrap().expect("an empty folder");
+            let adopted = tokio::task::spawn_blocking(move || Cluster::adopt(&dir, &identity));
+            adopted.await.expect("the test's own set-up").expect("an empty folder");
             self.run(id).await;
         } else {
             self.found(id).await;
@@ -188,7 +188,7 @@ impl Rig {
         }
         let token = std::fs::read_to_string(token_dir.join("admin.token")).expect("a first token").trim().to_owned();
         let api = admin::router(context);
-        self.nodes.insert(id, Node { id, cluster, store, replicator, api, token, stop, tasks });
+        self.nodes.insert(id, Node { cluster, store, replicator, api, token, stop, tasks });
     }
 
     /// Stops a node as if its power failed, as far as the others can tell.
