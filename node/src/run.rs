@@ -18,7 +18,6 @@ use raft::state::NodeKind;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-use crate::assets;
 use crate::config::Config;
 use crate::membership::{DataDir, Founding, Standing};
 use crate::tasks::Tasks;
@@ -157,7 +156,7 @@ fn start(built: Built) -> Tasks {
         bound,
         cluster,
         catalog,
-        store,
+        replicator,
         admin: router,
         peers: peer_router,
         arriving,
@@ -198,17 +197,6 @@ fn start(built: Built) -> Tasks {
         tasks.start("boot http", ANSWERS_DEADLINE, |stop| async move { Ok(boot_http.serve(catalog, stop).await?) });
     }
     let reported = cluster.clone();
-    tasks.start("machine records", LOOP_DEADLINE, |stop| async move {
-        reporter.run(reported, stop).await;
-        Ok(())
-    });
-    let collected = cluster.clone();
-    if said.kind == NodeKind::Data {
-        tasks.start("blob collector", LOOP_DEADLINE, |stop| async move {
-            assets::collect(store, collected, stop).await;
-            Ok(())
-        });
-    }
     let announced = cluster.clone();
     tasks.start("announcement", LOOP_DEADLINE, |stop| async move {
         membership::announce(announced, said, stop).await;
@@ -221,6 +209,16 @@ fn start(built: Built) -> Tasks {
     });
     tasks.start("peers", ANSWERS_DEADLINE, |stop| async move {
         peers::serve(arriving, peer_router, stop).await;
+        Ok(())
+    });
+    if let Some(replicator) = replicator {
+        tasks.start("blob replication", LOOP_DEADLINE, |stop| async move {
+            replicator.run(stop).await;
+            Ok(())
+        });
+    }
+    tasks.start("machine records", LOOP_DEADLINE, |stop| async move {
+        reporter.run(reported, stop).await;
         Ok(())
     });
     tasks.start("admin api", ANSWERS_DEADLINE, |stop| async move {

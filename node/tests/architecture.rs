@@ -23,11 +23,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("import", &["matchbox_json"]),
     ("sightings", &[]),
     ("vip", &["config"]),
-    ("catalog", &["assets", "boot", "config", "dhcp", "loaders", "rendezvous", "sightings", "tftp", "vip"]),
+    (
+        "catalog",
+        &["assets", "boot", "config", "dhcp", "loaders", "rendezvous", "replication", "sightings", "tftp", "vip"],
+    ),
     ("certs", &[]),
     ("membership", &["certs"]),
     ("peers", &["certs", "idle", "membership"]),
-    ("admin", &["assets", "certs", "idle", "matchbox_json", "membership"]),
+    ("replication", &["assets"]),
+    ("admin", &["assets", "certs", "idle", "matchbox_json", "membership", "replication"]),
     ("client", &[]),
     ("cli", &["client", "config", "import", "matchbox_json", "membership", "run"]),
     (
@@ -44,6 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "log",
             "membership",
             "peers",
+            "replication",
             "sightings",
             "tasks",
             "tftp",
@@ -87,6 +92,10 @@ const PURE: &[&str] = &[
     "node/src/boot/sniff.rs",
     "node/src/boot/listing.rs",
     "node/src/boot/ignition/",
+    "node/src/replication/garbage.rs",
+    "node/src/replication/plan.rs",
+    "node/src/replication/queue.rs",
+    "node/src/replication/summary.rs",
 ];
 const IMPURE: &[&str] =
     &["tokio", "std::net::UdpSocket", "std::net::Tcp", "Instant::now", "SystemTime::now", ".await", "async fn"];

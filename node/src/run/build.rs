@@ -19,6 +19,7 @@ use crate::certs::Authority;
 use crate::config::{Config, Timing};
 use crate::loaders::Loaders;
 use crate::membership::{DataDir, Own, Standing};
+use crate::replication::{self, Replicator};
 use crate::{admin, boot, dhcp, peers, sightings, vip};
 
 /// Connections from other nodes that wait to be served; more are closed and come again.
@@ -51,7 +52,8 @@ pub(super) struct Built {
     pub(super) bound: Bound,
     pub(super) cluster: Cluster,
     pub(super) catalog: Arc<Catalog>,
-    pub(super) store: Arc<Store>,
+    /// `None` on a witness, which holds no blobs.
+    pub(super) replicator: Option<Replicator>,
     pub(super) admin: axum::Router,
     pub(super) peers: axum::Router,
     pub(super) arriving: mpsc::Receiver<HttpPeer>,
@@ -91,11 +93,14 @@ pub(super) async fn build(
     let place = crate::catalog::Site { address: site.address, http_port: site.http_port };
     let view = vip::Handle::default();
     let floating = vip::Floating::new(cluster.clone(), held.place, held.vip, view.clone());
-    let catalog = Arc::new(Catalog::new(cluster.clone(), place, view, loaders.clone(), store.clone(), sightings));
+    let replicator = Replicator::new(cluster.clone(), store.clone(), Some(credentials.clone()));
+    let catalog = Catalog::new(cluster.clone(), place, view, loaders.clone(), store.clone(), sightings);
+    let catalog = Arc::new(catalog.with_copies(replicator.clone()));
     let addresses = Addresses::new(site.addresses.clone());
     let context = admin::Context {
         health: Arc::new(move || parts.clone()),
         checks: checks(loaders, addresses.clone()),
+        replicator: replicator.clone(),
         ca: Some(Authority::open(data_dir, std::time::SystemTime::now())?.digest()?),
         ..admin::Context::new(cluster.clone(), store.clone())
     };
@@ -108,10 +113,12 @@ pub(super) async fn build(
         tls,
         credentials,
     };
-    let peers = peers::router(peers::Context::new(cluster.clone(), data_dir.clone()), axum::Router::new());
+    let peers =
+        peers::router(peers::Context::new(cluster.clone(), data_dir.clone()), replication::router(replicator.clone()));
+    let replicator = (own.kind == NodeKind::Data).then_some(replicator);
     let said = own::announcement(config, site, own, cluster.identity());
     let admin = admin::router(context);
-    Ok(Built { bound, cluster, catalog, store, admin, peers, arriving, reporter, kept, floating, said })
+    Ok(Built { bound, cluster, catalog, replicator, admin, peers, arriving, reporter, kept, floating, said })
 }
 
 async fn open(
