@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve(arguments.config.as_deref(), arguments.data_dir),
         Command::CheckConfig(arguments) => check_config(arguments.config.as_deref()),
         Command::Host(command) => {
-            log::install(&Log { json: false, filter: "warn".into() });
+            log::install(&Log { json: false, filter: "warn,raft=off".into() });
             cli::run_here(command)
         }
         Command::Client(command) => cli::run(command),

@@ -3,6 +3,7 @@
 mod bind;
 mod build;
 mod certificates;
+mod clear;
 mod found;
 mod join;
 mod membership;
@@ -26,6 +27,7 @@ use crate::{admin, dhcp, peers, tftp, vip};
 use bind::Bound;
 use build::{Built, Held};
 
+pub use clear::clear_vip;
 pub use found::{Founded, init};
 pub use join::{Joined, Joining, join};
 
@@ -166,7 +168,8 @@ fn start(built: Built) -> Tasks {
         said,
     } = built;
     let mut tasks = Tasks::default();
-    if said.kind == NodeKind::Data {
+    let serves = said.kind == NodeKind::Data;
+    if serves {
         let reporter = floating.reporter();
         if let Some(address) = bound.boot_http.as_ref().and_then(|boot| boot.local_addr().ok()) {
             let address = crate::config::reachable(address);
@@ -217,10 +220,13 @@ fn start(built: Built) -> Tasks {
             Ok(())
         });
     }
-    tasks.start("machine records", LOOP_DEADLINE, |stop| async move {
-        reporter.run(reported, stop).await;
-        Ok(())
-    });
+    // A witness sees no machines.
+    if serves {
+        tasks.start("machine records", LOOP_DEADLINE, |stop| async move {
+            reporter.run(reported, stop).await;
+            Ok(())
+        });
+    }
     tasks.start("admin api", ANSWERS_DEADLINE, |stop| async move {
         admin::serve(bound.admin, tls, router, stop.cancelled_owned()).await
     });

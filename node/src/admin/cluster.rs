@@ -36,7 +36,8 @@ struct Report {
 
 pub(super) async fn read(State(context): State<Context>) -> Response {
     let overview = context.cluster.overview().await;
-    let (state, status) = (context.cluster.read(), context.cluster.status());
+    let state = context.cluster.read();
+    let status = picture::asked(context.cluster.status(), &overview);
     let picture = picture::draw(&state, &status, &overview);
     let settings = cluster_settings::json(&state);
     let raft::Status { cluster_id, generation, node_id, leader, .. } = status;

@@ -192,9 +192,6 @@ impl From<ProposeError> for ApiError {
                 let hint = "split it into several changes; large files belong into assets";
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message, hint)
             }
-            ProposeError::Refused(_) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "refused", message, "look at `status`")
-            }
             ProposeError::Fatal(_) => {
                 let hint = "this node has stopped and its log says why; the change may or may not have been kept: repeat it \
                             with the same Idempotency-Key once the node is back";

@@ -71,7 +71,8 @@ fn trouble(code: &'static str, message: String, hint: impl Into<String>) -> Trou
 /// Draws it from what this node knows and what the leader says.
 pub(super) fn draw(state: &State, status: &Status, overview: &Overview) -> Picture {
     let copies = Copies::count(state);
-    let leader = overview.leader.or(status.leader);
+    // What this node remembers of a leader may be long over; only one that has just answered counts.
+    let leader = overview.leader;
     let mut members: Vec<MemberView> = state
         .members()
         .map(|member| view(member, status, overview, leader, copies.missing.get(&member.id).copied().unwrap_or(0)))
@@ -250,6 +251,12 @@ fn shape(state: &State, status: &Status, problems: &mut Vec<Trouble>) {
             problems.push(trouble("two_nodes", format!("{message}, and the VIP goes"), hint));
         }
     }
+}
+
+/// The status as it is once the leader was asked: one that is remembered but does not answer is none.
+#[must_use]
+pub(super) fn asked(status: Status, overview: &Overview) -> Status {
+    Status { leader: overview.leader, ..status }
 }
 
 #[cfg(test)]

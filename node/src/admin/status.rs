@@ -60,7 +60,7 @@ pub(super) async fn status(State(context): State<Context>) -> Answer<Response> {
     });
     let overview = context.cluster.overview().await;
     let state = context.cluster.read();
-    let cluster = context.cluster.status();
+    let cluster = picture::asked(context.cluster.status(), &overview);
     let picture = picture::draw(&state, &cluster, &overview);
     let blobs = Blobs { under_replicated: picture.under_replicated, ..blobs.await? };
     Ok(view::answer(&Report {
@@ -93,10 +93,11 @@ pub(super) async fn alive() -> Response {
 }
 
 pub(super) async fn ready(State(context): State<Context>) -> Answer<Response> {
-    if is_ready(&context.cluster.status()) {
+    let status = picture::asked(context.cluster.status(), &context.cluster.overview().await);
+    if is_ready(&status) {
         return Ok(alive().await);
     }
     let hint = "machines still boot from this node; changes wait for a leader";
-    let message = "no leader is known to this node";
+    let message = "no leader answers this node";
     Err(super::error::ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", message, hint).retry_after(1))
 }

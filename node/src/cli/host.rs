@@ -1,4 +1,4 @@
-//! What is done on this host itself, beside the admin API: founding and joining a cluster.
+//! What is done on this host itself, beside the admin API: founding and joining a cluster, clearing the VIP.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -20,11 +20,21 @@ pub enum HostCommand {
     Init(InitArguments),
     /// Make this node a member of a cluster; `serve` then starts it
     Join(JoinArguments),
+    /// The floating address on this host
+    #[command(subcommand)]
+    Vip(VipCommand),
+}
+
+/// What can be done about the floating address.
+#[derive(Debug, Subcommand)]
+pub enum VipCommand {
+    /// Mute it on this host and remove it, after the service has ended (for systemd's ExecStopPost)
+    Clear(Here),
 }
 
 /// Which node's files.
 #[derive(Debug, Args)]
-pub(super) struct Here {
+pub struct Here {
     /// Configuration file [default: /etc/raftboot/raftboot.toml if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -97,6 +107,9 @@ pub(super) fn perform(command: HostCommand, terminal: &mut Terminal<'_>) -> Resu
     match command {
         HostCommand::Init(arguments) => init(&arguments, terminal),
         HostCommand::Join(arguments) => join(arguments, terminal),
+        HostCommand::Vip(VipCommand::Clear(here)) => {
+            run::clear_vip(&here.config()?).map_err(|error| Failure::new(format!("{error:#}"), ""))
+        }
     }
 }
 

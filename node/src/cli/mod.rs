@@ -27,7 +27,7 @@ use clap_complete::Shell;
 
 pub use connect::Connection;
 pub use failure::Failure;
-pub use host::HostCommand;
+pub use host::{Here, HostCommand};
 pub use output::{Format, Terminal};
 
 /// Network boot for bare metal: profiles, groups, templates and files, served by DHCP, TFTP and HTTP.

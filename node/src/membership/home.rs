@@ -20,6 +20,8 @@ const MEMBER_FILE: &str = "member.json";
 const FOUNDING_FILE: &str = "founding";
 const INSTANCE_FILE: &str = "instance";
 const REMOVED_FILE: &str = "removed";
+/// Written by `vip::Place`.
+const VIP_FILE: &str = "vip";
 /// A log that is being thrown away.
 const WIPED_DIR: &str = "raft.wiped";
 
@@ -202,6 +204,7 @@ impl DataDir {
             MEMBER_FILE,
             FOUNDING_FILE,
             REMOVED_FILE,
+            VIP_FILE,
             "admin.token",
             "server.crt",
             "server.key",

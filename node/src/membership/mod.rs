@@ -3,7 +3,8 @@
 //!
 //! The files of the data directory, beside the log: `member.json` is what the node is called and does; `founding` is there
 //! while a cluster is being founded; `instance` marks a node that joined (or is about to) and makes a repeated request
-//! the same request; `removed` says that the cluster has taken it out.
+//! the same request; `removed` says that the cluster has taken it out; `vip.json` is the floating
+//! address it last held.
 
 mod dial;
 mod home;

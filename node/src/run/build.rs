@@ -93,7 +93,7 @@ pub(super) async fn build(
     let place = crate::catalog::Site { address: site.address, http_port: site.http_port };
     let view = vip::Handle::default();
     let floating = vip::Floating::new(cluster.clone(), held.place, held.vip, view.clone());
-    let replicator = Replicator::new(cluster.clone(), store.clone(), Some(credentials.clone()));
+    let replicator = Replicator::new(cluster.clone(), store.clone(), credentials.clone());
     let catalog = Catalog::new(cluster.clone(), place, view, loaders.clone(), store.clone(), sightings);
     let catalog = Arc::new(catalog.with_copies(replicator.clone()));
     let addresses = Addresses::new(site.addresses.clone());

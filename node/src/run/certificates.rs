@@ -83,6 +83,8 @@ pub(super) struct Kept {
 impl Kept {
     /// Runs until told to stop. What fails is said and tried again; the certificates in use stay.
     pub(super) async fn keep(mut self, cluster: Cluster, stop: CancellationToken) {
+        let revision = |state: &State| state.cluster().map(|stored| stored.revision);
+        let mut seen = revision(&cluster.read());
         let mut covered = names(&self.host, &self.own, &cluster.read());
         let mut applied = cluster.applied();
         let mut looked = tokio::time::Instant::now();
@@ -90,7 +92,15 @@ impl Kept {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                changed = applied.changed() => if changed.is_err() { return stop.cancelled().await },
+                changed = applied.changed() => {
+                    if changed.is_err() {
+                        return stop.cancelled().await;
+                    }
+                    let now = revision(&cluster.read());
+                    if std::mem::replace(&mut seen, now) == now {
+                        continue;
+                    }
+                }
                 () = tokio::time::sleep_until(looked + LOOK_EVERY) => {
                     looked = tokio::time::Instant::now();
                     self.look().await;

@@ -93,6 +93,9 @@ impl Server {
             admin::bind("127.0.0.1:0".parse().expect("the test's own set-up")).expect("the test's own set-up");
         let url = format!("https://localhost:{}", listener.local_addr().expect("the test's own set-up").port());
         let mut context = Context::new(cluster.clone(), store.clone());
+        context.ca = raftboot::certs::Authority::open(dir.path(), std::time::SystemTime::now())
+            .and_then(|authority| authority.digest())
+            .ok();
         context.checks = Checks {
             template: Arc::new(|kind, name, text| match kind {
                 _ if text.starts_with(b"{{bad") => Err("unclosed action".into()),
@@ -103,6 +106,7 @@ impl Server {
             }),
             loader_served: Arc::new(|name| !name.starts_with("gone")),
             loader_classes: Arc::from(["bios".to_owned(), "efi-x64".to_owned()]),
+            own_addresses: Arc::new(|| vec![std::net::IpAddr::from([10, 0, 0, 1])]),
         };
         let stop = CancellationToken::new();
         runtime.spawn(admin::serve(listener, tls, admin::router(context), stop.clone().cancelled_owned()));
