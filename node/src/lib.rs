@@ -22,6 +22,7 @@ pub mod matchbox_json;
 pub mod membership;
 pub mod peers;
 pub mod rendezvous;
+pub mod replication;
 pub mod run;
 pub mod sightings;
 pub mod tasks;

@@ -19,16 +19,15 @@ use raft::state::NodeKind;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-use crate::assets;
 use crate::config::Config;
 use crate::membership::{DataDir, Founding, Standing};
 use crate::tasks::Tasks;
-use crate::{admin, dhcp, peers, tftp};
+use crate::{admin, dhcp, peers, tftp, vip};
 
 use bind::Bound;
-use build::Built;
+use build::{Built, Held};
 
-pub use clear::{clear_vip, vip_config};
+pub use clear::clear_vip;
 pub use found::{Founded, init};
 pub use join::{Joined, Joining, join};
 
@@ -82,12 +81,15 @@ async fn life(config: &Config) -> anyhow::Result<()> {
     let home = DataDir::new(&config.data_dir);
     let begun = begun(&home)?;
     let own = own::own(config, &home, None, None)?;
+    // Before the addresses of this computer are read: a leftover must not be taken for one of them.
+    let held = hold(config);
     let site = site::find(config).await?;
+    let held = held.on(&site);
     let bound = Bound::bind(config, &site, own.kind)?;
     if let Some(wanted) = begun {
         found::found(config, &site, &home, wanted).await?;
     }
-    let built = build::build(config, &site, &own, &home, bound).await?;
+    let built = build::build(config, &site, &own, &home, bound, held).await?;
     let cluster = built.cluster.clone();
     let mut tasks = start(built);
     notify(sd_notify::NotifyState::Ready);
@@ -112,6 +114,16 @@ async fn life(config: &Config) -> anyhow::Result<()> {
         warn!(deadline = ?STORAGE_DEADLINE, "the storage did not close in time; what was acknowledged is on disk already");
     }
     ended
+}
+
+/// Closes the fence of the VIP and removes what an earlier process of this node left of it.
+fn hold(config: &Config) -> Held {
+    let mut place = vip::Place::new(config);
+    let vip = place.reopen().unwrap_or_else(|error| {
+        error!(error = format!("{error:#}"), "what an earlier run may have left of the VIP cannot be cleared away");
+        None
+    });
+    Held { place, vip }
 }
 
 /// Whether a cluster is to be founded first, and as what; an empty data directory becomes a cluster of one.
@@ -142,9 +154,32 @@ fn removed(home: &DataDir, identity: &raft::codec::Identity) -> NoPlace {
 
 /// Starts every part. They will be stopped in this order: first what attracts machines, last what answers operators.
 fn start(built: Built) -> Tasks {
-    let Built { bound, cluster, catalog, store, admin: router, peers: peer_router, arriving, reporter, kept, said } =
-        built;
+    let Built {
+        bound,
+        cluster,
+        catalog,
+        replicator,
+        admin: router,
+        peers: peer_router,
+        arriving,
+        reporter,
+        kept,
+        floating,
+        said,
+    } = built;
     let mut tasks = Tasks::default();
+    let serves = said.kind == NodeKind::Data;
+    if serves {
+        let reporter = floating.reporter();
+        if let Some(address) = bound.boot_http.as_ref().and_then(|boot| boot.local_addr().ok()) {
+            let address = crate::config::reachable(address);
+            tasks.start("self-check", LOOP_DEADLINE, |stop| async move {
+                vip::watch_health(address, reporter, stop).await;
+                Ok(())
+            });
+        }
+        tasks.start("vip", LOOP_DEADLINE, |stop| floating.run(stop));
+    }
     if let Some(sockets) = bound.dhcp {
         let questions = catalog.clone();
         tasks.start("dhcp", LOOP_DEADLINE, |stop| async move {
@@ -164,19 +199,7 @@ fn start(built: Built) -> Tasks {
     if let Some(boot_http) = bound.boot_http {
         tasks.start("boot http", ANSWERS_DEADLINE, |stop| async move { Ok(boot_http.serve(catalog, stop).await?) });
     }
-    // A witness sees no machines and holds no blobs.
-    if said.kind == NodeKind::Data {
-        let reported = cluster.clone();
-        tasks.start("machine records", LOOP_DEADLINE, |stop| async move {
-            reporter.run(reported, stop).await;
-            Ok(())
-        });
-        let collected = cluster.clone();
-        tasks.start("blob collector", LOOP_DEADLINE, |stop| async move {
-            assets::collect(store, collected, stop).await;
-            Ok(())
-        });
-    }
+    let reported = cluster.clone();
     let announced = cluster.clone();
     tasks.start("announcement", LOOP_DEADLINE, |stop| async move {
         membership::announce(announced, said, stop).await;
@@ -191,6 +214,19 @@ fn start(built: Built) -> Tasks {
         peers::serve(arriving, peer_router, stop).await;
         Ok(())
     });
+    if let Some(replicator) = replicator {
+        tasks.start("blob replication", LOOP_DEADLINE, |stop| async move {
+            replicator.run(stop).await;
+            Ok(())
+        });
+    }
+    // A witness sees no machines.
+    if serves {
+        tasks.start("machine records", LOOP_DEADLINE, |stop| async move {
+            reporter.run(reported, stop).await;
+            Ok(())
+        });
+    }
     tasks.start("admin api", ANSWERS_DEADLINE, |stop| async move {
         admin::serve(bound.admin, tls, router, stop.cancelled_owned()).await
     });

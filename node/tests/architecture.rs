@@ -14,7 +14,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("loaders", &["tftp"]),
     ("assets", &[]),
     ("rendezvous", &[]),
-    ("vip", &[]),
     ("dhcp", &["rendezvous"]),
     ("tftp", &["loaders"]),
     ("idle", &[]),
@@ -23,11 +22,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("matchbox_json", &["go_json"]),
     ("import", &["matchbox_json"]),
     ("sightings", &[]),
-    ("catalog", &["assets", "boot", "config", "dhcp", "loaders", "sightings", "tftp", "vip"]),
+    ("vip", &["config"]),
+    (
+        "catalog",
+        &["assets", "boot", "config", "dhcp", "loaders", "rendezvous", "replication", "sightings", "tftp", "vip"],
+    ),
     ("certs", &[]),
     ("membership", &["certs"]),
     ("peers", &["certs", "idle", "membership"]),
-    ("admin", &["assets", "certs", "idle", "matchbox_json", "membership"]),
+    ("replication", &["assets"]),
+    ("admin", &["assets", "certs", "idle", "matchbox_json", "membership", "replication"]),
     ("client", &[]),
     ("cli", &["client", "config", "import", "matchbox_json", "membership", "run"]),
     (
@@ -44,6 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "log",
             "membership",
             "peers",
+            "replication",
             "sightings",
             "tasks",
             "tftp",
@@ -87,6 +92,10 @@ const PURE: &[&str] = &[
     "node/src/boot/sniff.rs",
     "node/src/boot/listing.rs",
     "node/src/boot/ignition/",
+    "node/src/replication/garbage.rs",
+    "node/src/replication/plan.rs",
+    "node/src/replication/queue.rs",
+    "node/src/replication/summary.rs",
 ];
 const IMPURE: &[&str] =
     &["tokio", "std::net::UdpSocket", "std::net::Tcp", "Instant::now", "SystemTime::now", ".await", "async fn"];

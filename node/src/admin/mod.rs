@@ -43,6 +43,7 @@ use raft::state::TemplateKind;
 use raft::types::Digest;
 
 use crate::assets::Store;
+use crate::replication::Replicator;
 
 pub use auth::{Peer, RefusedCallers};
 pub use routes::router;
@@ -56,6 +57,8 @@ pub struct Context {
     pub cluster: Cluster,
     /// The blobs of this node.
     pub store: Arc<Store>,
+    /// Their copies on other nodes.
+    pub replicator: Replicator,
     /// When this process started.
     pub started: SystemTime,
     /// What `status` calls this program.
@@ -73,10 +76,11 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context without health reports and further checks; the caller sets those.
+    /// A context without other nodes, health reports and further checks; the caller sets those.
     #[must_use]
     pub fn new(cluster: Cluster, store: Arc<Store>) -> Self {
         Self {
+            replicator: Replicator::alone(cluster.clone(), store.clone()),
             cluster,
             store,
             started: SystemTime::now(),

@@ -14,6 +14,7 @@ use super::clock::rfc3339;
 use super::cluster_settings::ClusterJson;
 use super::write::{etag, json};
 use crate::matchbox_json::{GroupJson, ProfileJson};
+use crate::replication::Copies;
 
 /// An object as an answer shows it. Sent back as it is, it changes nothing.
 #[derive(Debug, Serialize)]
@@ -104,13 +105,15 @@ pub(super) struct AssetView {
     origin: String,
     /// Whether this node holds the bytes.
     stored: bool,
+    #[serde(flatten)]
+    copies: Copies,
 }
 
 /// An asset as an answer shows it.
 #[must_use]
-pub(super) fn asset(stored: &Stored<Asset>, here: bool) -> View<AssetView> {
+pub(super) fn asset(stored: &Stored<Asset>, here: bool, copies: Copies) -> View<AssetView> {
     let Asset { name, digest, size, media_type, origin } = stored.value.clone();
-    View::new("asset", stored, AssetView { name, digest, size, media_type, origin, stored: here })
+    View::new("asset", stored, AssetView { name, digest, size, media_type, origin, stored: here, copies })
 }
 
 /// The shared settings.

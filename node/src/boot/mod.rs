@@ -22,6 +22,7 @@ mod pace;
 mod path;
 #[cfg(test)]
 mod proptests;
+mod relay;
 mod respond;
 mod script;
 mod server;
@@ -29,10 +30,15 @@ mod sniff;
 mod stream;
 
 use std::fs::File;
+use std::io;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use raft::state::{State, TemplateKind};
 use raft::types::{Digest, Mac};
 
@@ -57,12 +63,23 @@ pub trait Questions: Send + Sync + 'static {
     /// Why the bytes cannot be served from here right now; the client is told to come back.
     fn open(&self, digest: &Digest) -> Result<File, BlobError>;
 
+    /// A part of a blob that is not here, from another node; resolves when its first bytes have come.
+    ///
+    /// # Errors
+    /// Why it cannot be had from anywhere; the client is told to come back.
+    fn fetch(&self, _digest: &Digest, _part: Range<u64>) -> BoxFuture<'static, Fetched> {
+        futures::future::ready(Err(BlobError::Missing)).boxed()
+    }
+
     /// A boot loader by file name, or the script in its place for an iPXE that loads iPXE again.
     fn loader(&self, name: &str, client: LoaderClient) -> Option<Loader>;
 
     /// Takes note of what a machine did.
     fn seen(&self, seen: Seen<'_>);
 }
+
+/// Bytes on their way from another node: all of them, or an error in place of the rest.
+pub type Fetched = Result<BoxStream<'static, io::Result<Bytes>>, BlobError>;
 
 /// Who asks for a boot loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

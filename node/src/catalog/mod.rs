@@ -19,6 +19,7 @@ use crate::assets::Store;
 use crate::boot::{Whereabouts, autoexec, for_questions};
 use crate::dhcp::Facts;
 use crate::loaders::{Loader, Loaders};
+use crate::replication::Replicator;
 use crate::sightings::Sightings;
 use crate::tftp::{Give, LoopBreaker, Signature};
 use crate::vip::{self, View};
@@ -54,6 +55,7 @@ pub struct Catalog {
     site: Site,
     loaders: Arc<Loaders>,
     store: Arc<Store>,
+    replicator: Replicator,
     sightings: Sightings,
     vip: vip::Handle,
     /// DHCP's settings as of a log index and a view of the floating address: built once per change, not per packet.
@@ -75,6 +77,7 @@ impl Catalog {
     ) -> Self {
         Self {
             node: cluster.status().node_id,
+            replicator: Replicator::alone(cluster.clone(), store.clone()),
             cluster,
             vip,
             site,
@@ -85,6 +88,12 @@ impl Catalog {
             loops: Mutex::new(LoopBreaker::default()),
             dhcp_log: Mutex::new(Gate::new()),
         }
+    }
+
+    /// With other nodes to have bytes from that are not here.
+    #[must_use]
+    pub fn with_copies(self, replicator: Replicator) -> Self {
+        Self { replicator, ..self }
     }
 
     /// A boot loader found on this host, whatever the case of its name. BIOS loaders are found below any folder, as

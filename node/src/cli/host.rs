@@ -107,7 +107,9 @@ pub(super) fn perform(command: HostCommand, terminal: &mut Terminal<'_>) -> Resu
     match command {
         HostCommand::Init(arguments) => init(&arguments, terminal),
         HostCommand::Join(arguments) => join(arguments, terminal),
-        HostCommand::Vip(VipCommand::Clear(here)) => block_on(run::clear_vip(&here.config()?)),
+        HostCommand::Vip(VipCommand::Clear(here)) => {
+            run::clear_vip(&here.config()?).map_err(|error| Failure::new(format!("{error:#}"), ""))
+        }
     }
 }
 

@@ -20,7 +20,8 @@ const MEMBER_FILE: &str = "member.json";
 const FOUNDING_FILE: &str = "founding";
 const INSTANCE_FILE: &str = "instance";
 const REMOVED_FILE: &str = "removed";
-const VIP_FILE: &str = "vip.json";
+/// Written by `vip::Place`.
+const VIP_FILE: &str = "vip";
 /// A log that is being thrown away.
 const WIPED_DIR: &str = "raft.wiped";
 
@@ -40,15 +41,6 @@ pub struct Own {
     pub name: String,
     /// What it does.
     pub kind: NodeKind,
-}
-
-/// The floating address as this host holds it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VipNote {
-    /// The interface that carries it.
-    pub interface: String,
-    /// The address.
-    pub address: Ipv4Addr,
 }
 
 /// What a cluster is founded as.
@@ -144,25 +136,6 @@ impl DataDir {
     /// When the disk does not take it.
     pub fn write_own(&self, own: &Own) -> Result<(), HomeError> {
         self.write_json(MEMBER_FILE, own)
-    }
-
-    /// The floating address this host last held, or was about to.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn vip_note(&self) -> Result<Option<VipNote>, HomeError> {
-        self.json(VIP_FILE)
-    }
-
-    /// Notes the floating address before it is held, so that it can be removed when this process is gone.
-    ///
-    /// # Errors
-    /// When the disk does not take it.
-    pub fn note_vip(&self, note: &VipNote) -> Result<(), HomeError> {
-        if self.vip_note().is_ok_and(|known| known.as_ref() == Some(note)) {
-            return Ok(());
-        }
-        self.write_json(VIP_FILE, note)
     }
 
     /// Notes that a cluster is being founded, before anything else is there.

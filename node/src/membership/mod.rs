@@ -12,7 +12,7 @@ mod token;
 mod wire;
 
 pub use dial::{DialError, PORT, Pinned, ask, with_port};
-pub use home::{DataDir, Founding, HomeError, Own, RAFT_DIR, Standing, VipNote};
+pub use home::{DataDir, Founding, HomeError, Own, RAFT_DIR, Standing};
 pub(crate) use token::same;
 pub use token::{JoinToken, NotAJoinToken};
 pub use wire::{ANSWER_BYTES_MAX, JOIN_PATH, JoinAnswer, JoinRequest, REQUEST_BYTES_MAX, Refusal, hex16, unhex16};

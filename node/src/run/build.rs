@@ -19,22 +19,47 @@ use crate::certs::Authority;
 use crate::config::{Config, Timing};
 use crate::loaders::Loaders;
 use crate::membership::{DataDir, Own, Standing};
+use crate::replication::{self, Replicator};
 use crate::{admin, boot, dhcp, peers, sightings, vip};
 
 /// Connections from other nodes that wait to be served; more are closed and come again.
 const ARRIVING_MAX: usize = 64;
+
+/// The floating address as it is before anything of this node listens: closed, and nothing of ours left of it.
+pub(super) struct Held {
+    pub(super) place: vip::Place,
+    pub(super) vip: Option<netlink::vip::Vip>,
+}
+
+impl Held {
+    /// The same where this node serves machines; an address that was on another interface is let go for good.
+    pub(super) fn on(mut self, site: &Site) -> Self {
+        let own = site.addresses.iter().filter_map(|address| match address {
+            std::net::IpAddr::V4(address) => Some(*address),
+            std::net::IpAddr::V6(_) => None,
+        });
+        if !self.place.serve_on(site.interface.clone(), own.collect())
+            && let Some(Err(error)) = self.vip.take().map(netlink::vip::Vip::shutdown)
+        {
+            error!(%error, "the VIP cannot be cleared from the interface it was on before");
+        }
+        self
+    }
+}
 
 /// Every part, none of them running.
 pub(super) struct Built {
     pub(super) bound: Bound,
     pub(super) cluster: Cluster,
     pub(super) catalog: Arc<Catalog>,
-    pub(super) store: Arc<Store>,
+    /// `None` on a witness, which holds no blobs.
+    pub(super) replicator: Option<Replicator>,
     pub(super) admin: axum::Router,
     pub(super) peers: axum::Router,
     pub(super) arriving: mpsc::Receiver<HttpPeer>,
     pub(super) reporter: sightings::Reporter,
     pub(super) kept: Kept,
+    pub(super) floating: vip::Floating,
     /// What the node says of itself.
     pub(super) said: Announcement,
 }
@@ -45,6 +70,7 @@ pub(super) async fn build(
     own: &Own,
     home: &DataDir,
     bound: Bound,
+    held: Held,
 ) -> anyhow::Result<Built> {
     let (http, arriving) = mpsc::channel(ARRIVING_MAX);
     let listener = bound.peers.try_clone().context("the port for other nodes cannot be handed on")?;
@@ -65,18 +91,16 @@ pub(super) async fn build(
     }
     let (sightings, reporter) = sightings::channel();
     let place = crate::catalog::Site { address: site.address, http_port: site.http_port };
-    let catalog = Arc::new(Catalog::new(
-        cluster.clone(),
-        place,
-        vip::Handle::default(),
-        loaders.clone(),
-        store.clone(),
-        sightings,
-    ));
+    let view = vip::Handle::default();
+    let floating = vip::Floating::new(cluster.clone(), held.place, held.vip, view.clone());
+    let replicator = Replicator::new(cluster.clone(), store.clone(), credentials.clone());
+    let catalog = Catalog::new(cluster.clone(), place, view, loaders.clone(), store.clone(), sightings);
+    let catalog = Arc::new(catalog.with_copies(replicator.clone()));
     let addresses = Addresses::new(site.addresses.clone());
     let context = admin::Context {
         health: Arc::new(move || parts.clone()),
         checks: checks(loaders, addresses.clone()),
+        replicator: replicator.clone(),
         ca: Some(Authority::open(data_dir, std::time::SystemTime::now())?.digest()?),
         ..admin::Context::new(cluster.clone(), store.clone())
     };
@@ -89,9 +113,12 @@ pub(super) async fn build(
         tls,
         credentials,
     };
-    let peers = peers::router(peers::Context::new(cluster.clone(), data_dir.clone()), axum::Router::new());
+    let peers =
+        peers::router(peers::Context::new(cluster.clone(), data_dir.clone()), replication::router(replicator.clone()));
+    let replicator = (own.kind == NodeKind::Data).then_some(replicator);
     let said = own::announcement(config, site, own, cluster.identity());
-    Ok(Built { bound, cluster, catalog, store, admin: admin::router(context), peers, arriving, reporter, kept, said })
+    let admin = admin::router(context);
+    Ok(Built { bound, cluster, catalog, replicator, admin, peers, arriving, reporter, kept, floating, said })
 }
 
 async fn open(
