@@ -6,11 +6,16 @@
 
 pub mod dnsmasq;
 pub mod evidence;
+pub mod fault;
 pub mod firmware;
 pub mod guest;
 pub mod initramfs;
 pub mod lab;
+pub mod mac;
+pub mod netns;
 pub mod node;
+pub mod observer;
+pub mod peers;
 pub mod process;
 pub mod scenario;
 pub mod wait;

@@ -4,6 +4,7 @@ use crate::wait::until;
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -123,6 +124,24 @@ pub fn run(mut command: Command) -> Result<String> {
             String::from_utf8_lossy(&output.stderr)
         );
     }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs `command` with `input` on its stdin and returns what it printed on stdout.
+///
+/// # Errors
+/// As [`run`], and when the input cannot be written.
+pub fn run_with_input(mut command: Command, input: &str) -> Result<String> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("start {command:?}"))?;
+    // Taken, so that it is closed after the write and the program sees the end.
+    let written = child.stdin.take().context("a child's stdin")?.write_all(input.as_bytes());
+    let output = child.wait_with_output().with_context(|| format!("wait for {command:?}"))?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        bail!("{command:?} ended with {}: {stderr}; its input was:\n{input}", output.status);
+    }
+    written.with_context(|| format!("write to {command:?}"))?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
