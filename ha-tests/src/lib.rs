@@ -4,6 +4,8 @@
 //! DHCP server beside it, [`firmware`] a machine that boots from it, [`scenario`] all of them
 //! together. [`wait`] is the only way to wait, [`evidence`] is what stays after a failure.
 
+pub mod admin;
+pub mod cluster;
 pub mod dnsmasq;
 pub mod evidence;
 pub mod fault;
@@ -19,3 +21,4 @@ pub mod peers;
 pub mod process;
 pub mod scenario;
 pub mod wait;
+pub mod writers;
