@@ -19,6 +19,7 @@ pub mod node;
 pub mod observer;
 pub mod peers;
 pub mod process;
+pub mod round;
 pub mod scenario;
 pub mod wait;
 pub mod writers;
