@@ -1,4 +1,4 @@
-//! What was written with which outcome, and whether what is found afterwards agrees with it. Pure.
+//! What became of every object that was written, and whether what is found afterwards agrees with it. Pure.
 
 use crate::admin::Outcome;
 use std::collections::BTreeMap;
@@ -6,21 +6,41 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-/// One write of one object that nobody else writes.
-#[derive(Clone, Debug)]
-pub struct Entry {
+/// One object, written by one writer only, one write after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fate {
     /// The object.
     pub key: String,
-    /// What was written.
-    pub value: String,
     /// The node that was asked last.
     pub node: Ipv4Addr,
-    /// When it was sent, since the writers began.
-    pub sent: Duration,
-    /// How long until the outcome was known.
-    pub took: Duration,
-    /// What became of it.
-    pub outcome: Outcome,
+    /// The last value whose write was acknowledged.
+    pub acknowledged: Option<String>,
+    /// The value of a later write whose outcome nobody knows; nothing is written to the object after it.
+    pub unknown: Option<String>,
+}
+
+impl Fate {
+    /// An object that was never written.
+    #[must_use]
+    pub fn new(key: String, node: Ipv4Addr) -> Self {
+        Self { key, node, acknowledged: None, unknown: None }
+    }
+
+    /// Notes what became of one write.
+    pub fn note(&mut self, value: String, node: Ipv4Addr, outcome: &Outcome) {
+        self.node = node;
+        match outcome {
+            Outcome::Acknowledged => self.acknowledged = Some(value),
+            Outcome::Unknown(_) => self.unknown = Some(value),
+            Outcome::Refused(_) => {}
+        }
+    }
+
+    /// Whether another write would leave open which of two is there.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.unknown.is_some()
+    }
 }
 
 /// How often each outcome came.
@@ -35,18 +55,20 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts outcomes.
-    #[must_use]
-    pub fn of(entries: &[Entry]) -> Self {
-        let mut tally = Self::default();
-        for entry in entries {
-            match entry.outcome {
-                Outcome::Acknowledged => tally.acknowledged += 1,
-                Outcome::Refused(_) => tally.refused += 1,
-                Outcome::Unknown(_) => tally.unknown += 1,
-            }
+    /// Counts one more.
+    pub fn count(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Acknowledged => self.acknowledged += 1,
+            Outcome::Refused(_) => self.refused += 1,
+            Outcome::Unknown(_) => self.unknown += 1,
         }
-        tally
+    }
+
+    /// Adds another's counts.
+    pub fn add(&mut self, other: Self) {
+        self.acknowledged += other.acknowledged;
+        self.refused += other.refused;
+        self.unknown += other.unknown;
     }
 }
 
@@ -61,12 +83,12 @@ impl fmt::Display for Tally {
 pub enum Violation {
     /// Acknowledged and not there.
     Lost(String),
-    /// There with a value nobody wrote to it.
+    /// There with another value than the last.
     Changed {
         /// The object.
         key: String,
-        /// What was written.
-        written: String,
+        /// What may be there.
+        allowed: Vec<String>,
         /// What is there.
         found: String,
     },
@@ -80,7 +102,7 @@ impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lost(key) => write!(f, "{key}: acknowledged and lost"),
-            Self::Changed { key, written, found } => write!(f, "{key}: {written:?} was written, {found:?} is there"),
+            Self::Changed { key, allowed, found } => write!(f, "{key}: {found:?} is there instead of {allowed:?}"),
             Self::Refused(key) => write!(f, "{key}: refused and yet there"),
             Self::Phantom(key) => write!(f, "{key}: there and never written"),
         }
@@ -89,23 +111,22 @@ impl fmt::Display for Violation {
 
 /// Compares what was written with what one node shows.
 #[must_use]
-pub fn check(entries: &[Entry], found: &BTreeMap<String, String>) -> Vec<Violation> {
-    let written: BTreeMap<&str, &Entry> = entries.iter().map(|entry| (entry.key.as_str(), entry)).collect();
+pub fn check(fates: &[Fate], found: &BTreeMap<String, String>) -> Vec<Violation> {
+    let written: BTreeMap<&str, &Fate> = fates.iter().map(|fate| (fate.key.as_str(), fate)).collect();
     let mut violations: Vec<Violation> =
-        written.values().filter_map(|entry| compare(entry, found.get(&entry.key))).collect();
+        written.values().filter_map(|fate| compare(fate, found.get(&fate.key))).collect();
     let phantoms = found.keys().filter(|key| !written.contains_key(key.as_str()));
     violations.extend(phantoms.map(|key| Violation::Phantom(key.clone())));
     violations
 }
 
-fn compare(entry: &Entry, found: Option<&String>) -> Option<Violation> {
-    let key = entry.key.clone();
-    match (&entry.outcome, found) {
-        (Outcome::Acknowledged, None) => Some(Violation::Lost(key)),
-        (Outcome::Refused(_), Some(_)) => Some(Violation::Refused(key)),
-        (_, Some(found)) if *found != entry.value => {
-            Some(Violation::Changed { key, written: entry.value.clone(), found: found.clone() })
-        }
+fn compare(fate: &Fate, found: Option<&String>) -> Option<Violation> {
+    let key = fate.key.clone();
+    let allowed: Vec<String> = fate.acknowledged.iter().chain(&fate.unknown).cloned().collect();
+    match found {
+        None if fate.acknowledged.is_some() => Some(Violation::Lost(key)),
+        Some(_) if allowed.is_empty() => Some(Violation::Refused(key)),
+        Some(found) if !allowed.contains(found) => Some(Violation::Changed { key, allowed, found: found.clone() }),
         _ => None,
     }
 }
@@ -121,34 +142,56 @@ pub fn percentile(sorted: &[Duration], percent: u32) -> Duration {
 mod tests {
     use super::*;
 
-    fn entry(key: &str, outcome: Outcome) -> Entry {
-        let node = Ipv4Addr::new(10, 88, 0, 2);
-        let (sent, took) = (Duration::ZERO, Duration::ZERO);
-        Entry { key: key.into(), value: format!("value of {key}"), node, sent, took, outcome }
+    const NODE: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 2);
+
+    fn refused() -> Outcome {
+        Outcome::Refused("503".into())
     }
 
+    fn unknown() -> Outcome {
+        Outcome::Unknown("504".into())
+    }
+
+    /// Writes "1", "2", … to one object with these outcomes, then looks at what is there.
     #[track_caller]
-    fn check_one(outcome: Outcome, found: &[(&str, &str)], violations: &[Violation]) {
-        let found = found.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        assert_eq!(check(&[entry("a", outcome)], &found), violations);
+    fn check_one(outcomes: &[Outcome], found: Option<&str>, violations: &[Violation]) {
+        let mut fate = Fate::new("a".into(), NODE);
+        for (number, outcome) in (1..).zip(outcomes) {
+            fate.note(format!("{number}"), NODE, outcome);
+        }
+        let found = found.map(|value| ("a".to_owned(), value.to_owned())).into_iter().collect();
+        assert_eq!(check(&[fate], &found), violations);
     }
 
     #[test]
     fn what_agrees_is_no_violation() {
-        check_one(Outcome::Acknowledged, &[("a", "value of a")], &[]);
-        check_one(Outcome::Refused("503".into()), &[], &[]);
-        check_one(Outcome::Unknown("504".into()), &[], &[]);
-        check_one(Outcome::Unknown("504".into()), &[("a", "value of a")], &[]);
+        check_one(&[Outcome::Acknowledged], Some("1"), &[]);
+        check_one(&[Outcome::Acknowledged, refused()], Some("1"), &[]);
+        check_one(&[Outcome::Acknowledged, Outcome::Acknowledged], Some("2"), &[]);
+        check_one(&[refused()], None, &[]);
+        for found in [Some("1"), None] {
+            check_one(&[unknown()], found, &[]);
+        }
+        for found in ["1", "2"] {
+            check_one(&[Outcome::Acknowledged, unknown()], Some(found), &[]);
+        }
     }
 
     #[test]
     fn every_kind_of_broken_promise_is_found() {
-        check_one(Outcome::Acknowledged, &[], &[Violation::Lost("a".into())]);
-        check_one(Outcome::Refused("503".into()), &[("a", "value of a")], &[Violation::Refused("a".into())]);
-        let changed = Violation::Changed { key: "a".into(), written: "value of a".into(), found: "other".into() };
-        check_one(Outcome::Acknowledged, &[("a", "other")], std::slice::from_ref(&changed));
-        check_one(Outcome::Unknown("504".into()), &[("a", "other")], &[changed]);
-        check_one(Outcome::Acknowledged, &[("a", "value of a"), ("b", "x")], &[Violation::Phantom("b".into())]);
+        check_one(&[Outcome::Acknowledged], None, &[Violation::Lost("a".into())]);
+        check_one(&[Outcome::Acknowledged, unknown()], None, &[Violation::Lost("a".into())]);
+        check_one(&[refused()], Some("1"), &[Violation::Refused("a".into())]);
+        let changed = |allowed: &[&str], found: &str| Violation::Changed {
+            key: "a".into(),
+            allowed: allowed.iter().map(|value| (*value).to_owned()).collect(),
+            found: found.into(),
+        };
+        check_one(&[Outcome::Acknowledged, Outcome::Acknowledged], Some("1"), &[changed(&["2"], "1")]);
+        check_one(&[Outcome::Acknowledged, refused()], Some("2"), &[changed(&["1"], "2")]);
+        check_one(&[unknown()], Some("other"), &[changed(&["1"], "other")]);
+        let found = BTreeMap::from([("b".to_owned(), "x".to_owned())]);
+        assert_eq!(check(&[Fate::new("a".into(), NODE)], &found), [Violation::Phantom("b".into())]);
     }
 
     #[test]

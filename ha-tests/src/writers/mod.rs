@@ -1,7 +1,7 @@
 //! Clients that change replicated objects through any node and remember what they were told.
 //!
-//! Every write makes an object of its own, so that what must be there afterwards is known without guessing: acknowledged ones
-//! with their value, refused ones not, unknown ones either way.
+//! No two writers write one object, and none writes an object again whose last write may or may not have happened, so what must
+//! be there afterwards is known without guessing: what was acknowledged last, or an unknown write after it.
 
 mod ledger;
 
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-pub use ledger::{Entry, Tally, Violation, check, percentile};
+pub use ledger::{Fate, Tally, Violation, check, percentile};
 
 /// The kind of object written: small, and nothing depends on it.
 const KIND: &str = "profiles";
@@ -38,6 +38,19 @@ pub struct Plan {
     pub per_second: Option<u32>,
     /// Whether unknown outcomes are asked for again; one that is acknowledged then must be there once.
     pub repeat_unknown: bool,
+    /// Whether each write makes a new object; otherwise a writer changes its own one, and the state does not grow.
+    pub new_objects: bool,
+}
+
+impl Plan {
+    /// What runs beside every fault: a few writers, each write a new object.
+    pub const BESIDE: Self = Self { writers: 8, per_second: Some(80), repeat_unknown: true, new_objects: true };
+
+    /// As many writes as `writers` get answered, without growth.
+    #[must_use]
+    pub fn full(writers: usize) -> Self {
+        Self { writers, per_second: None, repeat_unknown: false, new_objects: false }
+    }
 }
 
 /// Running writers; they end when this value goes.
@@ -45,7 +58,7 @@ pub struct Writers {
     admin: Admin,
     prefix: String,
     stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Result<Vec<Entry>>>>,
+    threads: Vec<JoinHandle<Result<Memory>>>,
     began: Instant,
 }
 
@@ -53,8 +66,10 @@ pub struct Writers {
 pub struct History {
     admin: Admin,
     prefix: String,
-    /// Every write, per writer in order.
-    pub entries: Vec<Entry>,
+    /// Every object.
+    pub fates: Vec<Fate>,
+    tally: Tally,
+    latencies: Vec<Duration>,
     /// From first to last.
     pub lasted: Duration,
 }
@@ -91,12 +106,17 @@ impl Writers {
     /// When a writer failed by itself.
     pub fn stop(mut self) -> Result<History> {
         self.stop.store(true, Ordering::Relaxed);
-        let mut entries = Vec::new();
+        let mut all = Memory::default();
         for thread in self.threads.drain(..) {
-            entries.extend(netns::join(thread)?);
+            let one = netns::join(thread)?;
+            all.fates.extend(one.fates);
+            all.tally.add(one.tally);
+            all.latencies.extend(one.latencies);
         }
+        all.latencies.sort_unstable();
+        let Memory { fates, tally, latencies } = all;
         let lasted = self.began.elapsed();
-        Ok(History { admin: self.admin.clone(), prefix: self.prefix.clone(), entries, lasted })
+        Ok(History { admin: self.admin.clone(), prefix: self.prefix.clone(), fates, tally, latencies, lasted })
     }
 }
 
@@ -110,6 +130,14 @@ impl Drop for Writers {
     }
 }
 
+/// What one writer remembers.
+#[derive(Default)]
+struct Memory {
+    fates: Vec<Fate>,
+    tally: Tally,
+    latencies: Vec<Duration>,
+}
+
 struct Writer {
     admin: Admin,
     nodes: Vec<Ipv4Addr>,
@@ -120,8 +148,8 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, stop: &AtomicBool) -> Vec<Entry> {
-        let mut entries = Vec::new();
+    fn run(mut self, stop: &AtomicBool) -> Memory {
+        let mut memory = Memory::default();
         let pause = self.plan.per_second.map(|rate| {
             let writers = u32::try_from(self.plan.writers).unwrap_or(u32::MAX);
             Duration::from_secs(1) * writers / rate.max(1)
@@ -131,45 +159,54 @@ impl Writer {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            let entry = self.write(number);
-            let refused = matches!(entry.outcome, Outcome::Refused(_));
-            entries.push(entry);
+            let outcome = self.write(number, &mut memory);
             if let Some(pause) = pause {
                 due = (due + pause).max(Instant::now());
                 pace(due);
-            } else if refused {
+            } else if matches!(outcome, Outcome::Refused(_)) {
                 pace(Instant::now() + REFUSED_PAUSE);
             }
         }
-        entries
+        memory
     }
 
-    fn write(&mut self, number: u64) -> Entry {
-        let key = format!("{}{number}", self.name);
-        let value = format!("written {} us after the start", self.began.elapsed().as_micros());
-        let body = format!("{{\"id\":\"{key}\",\"name\":\"{value}\",\"boot\":{{\"kernel\":\"/assets/none\"}}}}");
-        let path = format!("/{KIND}/{key}");
-        let (begun, sent) = (Instant::now(), self.began.elapsed());
-        let mut outcome = self.admin.put_here(self.nodes[self.at], &path, &key, &body);
-        let mut repeats = 0;
-        let mut was_unknown = None;
-        while outcome != Outcome::Acknowledged {
-            // The next one is sent to another node, as a client would that was told no.
-            self.at = (self.at + 1) % self.nodes.len();
-            if let Outcome::Unknown(_) = outcome {
-                was_unknown = Some(outcome.clone());
-            }
-            if was_unknown.is_none() || !self.plan.repeat_unknown || repeats == REPEATS_MAX {
-                break;
-            }
-            repeats += 1;
-            outcome = self.admin.put_here(self.nodes[self.at], &path, &key, &body);
+    fn write(&mut self, number: u64, memory: &mut Memory) -> Outcome {
+        if self.plan.new_objects || memory.fates.last().is_none_or(Fate::is_open) {
+            memory.fates.push(Fate::new(format!("{}{number}", self.name), self.nodes[self.at]));
         }
-        // Refused the second time says nothing about the first.
-        if let (Outcome::Refused(_), Some(unknown)) = (&outcome, was_unknown) {
-            outcome = unknown;
+        let fate = memory.fates.last_mut().expect("one was just made if there was none");
+        let value = format!("write {number}, {} us after the start", self.began.elapsed().as_micros());
+        let body = format!("{{\"id\":\"{}\",\"name\":\"{value}\",\"boot\":{{\"kernel\":\"/assets/none\"}}}}", fate.key);
+        let begun = Instant::now();
+        let outcome = self.send(&format!("/{KIND}/{}", fate.key), &format!("{}{number}", self.name), &body);
+        if outcome == Outcome::Acknowledged {
+            memory.latencies.push(begun.elapsed());
         }
-        Entry { key, value, node: self.nodes[self.at], sent, took: begun.elapsed(), outcome }
+        memory.tally.count(&outcome);
+        fate.note(value, self.nodes[self.at], &outcome);
+        outcome
+    }
+
+    fn send(&mut self, path: &str, idempotency_key: &str, body: &str) -> Outcome {
+        let mut unknown = None;
+        for _ in 0..=REPEATS_MAX {
+            match self.admin.put_here(self.nodes[self.at], path, idempotency_key, body) {
+                Outcome::Acknowledged => return Outcome::Acknowledged,
+                outcome => {
+                    // The next one is sent to another node, as a client would that was told no.
+                    self.at = (self.at + 1) % self.nodes.len();
+                    if unknown.is_none() && matches!(outcome, Outcome::Refused(_)) {
+                        return outcome;
+                    }
+                    // Refused the second time says nothing about the first.
+                    let first = unknown.get_or_insert(outcome);
+                    if !self.plan.repeat_unknown {
+                        return first.clone();
+                    }
+                }
+            }
+        }
+        unknown.expect("every other outcome was answered")
     }
 }
 
@@ -177,16 +214,13 @@ impl History {
     /// How often each outcome came.
     #[must_use]
     pub fn tally(&self) -> Tally {
-        Tally::of(&self.entries)
+        self.tally
     }
 
     /// How long acknowledged writes took, sorted.
     #[must_use]
-    pub fn latencies(&self) -> Vec<Duration> {
-        let acknowledged = self.entries.iter().filter(|entry| entry.outcome == Outcome::Acknowledged);
-        let mut latencies: Vec<Duration> = acknowledged.map(|entry| entry.took).collect();
-        latencies.sort_unstable();
-        latencies
+    pub fn latencies(&self) -> &[Duration] {
+        &self.latencies
     }
 
     /// Acknowledged writes a second.
@@ -225,6 +259,6 @@ impl History {
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         let found: BTreeMap<String, String> =
             self.admin.list(node, KIND, &self.prefix)?.iter().map(|item| (text(&item["id"]), text(&item["name"]))).collect();
-        Ok(check(&self.entries, &found))
+        Ok(check(&self.fates, &found))
     }
 }
