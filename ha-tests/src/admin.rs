@@ -164,7 +164,9 @@ fn outcome(status: u16, text: &str) -> Outcome {
 fn lost(error: &ureq::Error) -> Outcome {
     let why = error.to_string();
     match error {
-        ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) | ureq::Error::ConnectionFailed => Outcome::Refused(why),
+        ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) | ureq::Error::ConnectionFailed => {
+            Outcome::Refused(why)
+        }
         ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => Outcome::Refused(why),
         _ => Outcome::Unknown(why),
     }
@@ -176,7 +178,8 @@ mod tests {
 
     #[test]
     fn only_what_is_certain_counts_as_refused() {
-        let refused = |status, code: &str| matches!(outcome(status, &format!("{{\"code\":\"{code}\"}}")), Outcome::Refused(_));
+        let refused =
+            |status, code: &str| matches!(outcome(status, &format!("{{\"code\":\"{code}\"}}")), Outcome::Refused(_));
         assert!(refused(503, "unavailable") && refused(422, "invalid") && refused(409, "conflict") && refused(429, ""));
         for (status, code) in [(504, "outcome_unknown"), (503, "stopped"), (500, "internal"), (502, "")] {
             assert!(!refused(status, code), "{status} {code}");

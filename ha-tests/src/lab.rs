@@ -126,7 +126,13 @@ impl Host {
     /// The MAC of `eth0`; the same after [`Host::unplug`] and [`Host::plug`].
     #[must_use]
     pub fn mac(&self) -> Mac {
-        Mac([0x02, 0x88, 0, 0, 0, self.last])
+        Self::mac_of(self.last)
+    }
+
+    /// The MAC of the host 10.88.0.`last`, whether it exists or not.
+    #[must_use]
+    pub fn mac_of(last: u8) -> Mac {
+        Mac([0x02, 0x88, 0, 0, 0, last])
     }
 
     /// The lab the host is in.

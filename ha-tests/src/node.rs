@@ -6,10 +6,10 @@ use crate::lab::Host;
 use crate::process::{Process, run, tail};
 use crate::wait::until;
 use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use rustix::process::Signal;
 use std::time::Duration;
 
 /// Names the binary under test; without it, the one built beside this program is used.

@@ -19,7 +19,8 @@ fn keepalived_takes_three_seconds_when_its_master_is_gone() -> Result<()> {
     let lab = Lab::new()?;
     let mut evidence = Evidence::new("keepalived-gone", "ha-tests/verify --test peers")?;
     let pair = keepalived::pair(&lab, VIP, &evidence)?;
-    let observer = Observer::start(&lab, Question::boot_services(VIP, pair.iter().map(|r| locked(r).host_mac()).collect()))?;
+    let observer =
+        Observer::start(&lab, Question::boot_services(VIP, pair.iter().map(|r| locked(r).host_mac()).collect()))?;
     let master = locked(&pair[0]).host_mac();
     let back = || until("the first is master", STEADY_MAX, || Ok((observer.steady()? == Some(master)).then_some(())));
     for blow in [Blow::LinkDown, Blow::PowerOff] {

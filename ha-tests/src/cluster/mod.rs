@@ -26,6 +26,8 @@ pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 100);
 pub const WHOLE_MAX: Duration = Duration::from_secs(60);
 /// Where the first node is; the others follow.
 const FIRST: u8 = 2;
+/// Nodes observed even if they are not there yet.
+const OBSERVED_MIN: usize = 3;
 /// The host that administers.
 const ADMIN: u8 = 202;
 /// What is captured: the address that moves and the machines that boot, not the load.
@@ -192,6 +194,12 @@ impl Cluster {
         &self.lab
     }
 
+    /// The host that administers and holds no node.
+    #[must_use]
+    pub fn admin_host(&self) -> &Host {
+        &self.admin_host
+    }
+
     /// Takes a node out of this list, not out of the cluster: `leave` or `remove` did that.
     ///
     /// # Errors
@@ -302,7 +310,8 @@ impl Cluster {
             let status = self.status(at).with_context(|| format!("{name} does not answer"))?;
             ensure!(status.ready(), "{name} is not ready");
             ensure!(status.voters() == expected, "{name} knows the voters {:?}", status.voters());
-            let missing: u64 = status.members().iter().filter(|row| row.role == "voter").map(|row| row.replicas_missing).sum();
+            let missing: u64 =
+                status.members().iter().filter(|row| row.role == "voter").map(|row| row.replicas_missing).sum();
             ensure!(missing == 0, "{name} knows of {missing} blobs that are missing somewhere");
             leaders.push(status.leader().with_context(|| format!("{name} knows no leader"))?);
         }
@@ -319,12 +328,13 @@ impl Cluster {
         locked(&self.members[at].node).until_ready(READY_MAX)
     }
 
-    /// An observer of all data nodes and the witness, which must never answer.
+    /// An observer of all nodes, a witness included, which must never answer, and of nodes still to come.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn observe(&self) -> Result<Observer> {
-        let macs = self.members.iter().map(|member| member.host.mac()).collect();
+        let count = self.members.len().max(OBSERVED_MIN);
+        let macs = (FIRST..).take(count).map(Host::mac_of).collect();
         Observer::start(&self.lab, Question::boot_services(VIP, macs))
     }
 

@@ -181,6 +181,16 @@ pub(super) fn heard(frame: &[u8], vip: Ipv4Addr, own: Mac) -> Option<Heard> {
     }
 }
 
+/// Who announces `vip` with this frame, if it is an announcement.
+#[must_use]
+pub(super) fn announced(frame: &[u8], vip: Ipv4Addr) -> Option<Mac> {
+    let body = frame.get(ETHERNET_BYTES..)?;
+    let is_request = frame.get(12..14)? == ETHERTYPE_ARP.to_be_bytes() && body.get(6..8)? == [0, 1];
+    let same = body.get(14..18)? == vip.octets() && body.get(24..28)? == vip.octets();
+    let who = Mac(frame.get(6..12)?.try_into().ok()?);
+    (is_request && same).then_some(who)
+}
+
 fn heard_arp(body: &[u8], vip: Ipv4Addr, who: Mac) -> Option<Heard> {
     let reply = body.get(6..8)? == [0, 2];
     if !reply || body.get(14..18)? != vip.octets() {
@@ -250,6 +260,8 @@ mod tests {
         assert_eq!(heard(&frame, Ipv4Addr::new(10, 88, 0, 101), OWN), None);
         assert_eq!(heard(&frame, VIP, NODE), None, "its own");
         assert_eq!(heard(&who_has(NODE, VIP, VIP), VIP, OWN), None, "an announcement");
+        assert_eq!(announced(&who_has(NODE, VIP, VIP), VIP), Some(NODE));
+        assert_eq!(announced(&who_has(NODE, Ipv4Addr::new(10, 88, 0, 2), VIP), VIP), None, "a question");
         for length in 0..ETHERNET_BYTES + IPV4_BYTES + 4 {
             assert_eq!(heard(&frame[..length], VIP, OWN), None, "{length} bytes");
         }

@@ -11,11 +11,12 @@ mod prober;
 mod socket;
 mod verdict;
 
-use crate::lab::Lab;
+use crate::lab::{Host, Lab};
 use crate::mac::Mac;
 use crate::wait::until;
 use anyhow::{Context, Result, ensure};
 use prober::{Event, Prober};
+use socket::PacketSocket;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::ops::Range;
@@ -87,7 +88,7 @@ impl Observer {
         let (sender, events) = sync_channel(EVENTS_MAX);
         let began = Instant::now();
         let prober = Prober::start(&host, question, began, sender)?;
-        Ok(Self { prober: prober, began, store: Mutex::new(Store { events, record: Record::default() }) })
+        Ok(Self { prober, began, store: Mutex::new(Store { events, record: Record::default() }) })
     }
 
     /// The time on the observer's own scale, which all its records use.
@@ -189,4 +190,23 @@ impl Observer {
         // Both threads put into one queue, each in order; answers alone are in order of arrival.
         Ok(())
     }
+}
+
+/// Waits for the next announcement of `vip` (RFC 5227: an ARP request whose sender and target it is) and answers who made it.
+///
+/// # Errors
+/// When none comes within `limit`.
+pub fn until_announced(host: &Host, vip: Ipv4Addr, limit: Duration) -> Result<Mac> {
+    let socket = PacketSocket::open(&host.netns())?;
+    until(&format!("{vip} is announced"), limit, || {
+        // Reads wait by themselves, so that what comes is seen at once.
+        let begun = Instant::now();
+        while begun.elapsed() < STEADY {
+            let announced = socket.receive()?.and_then(|frame| frames::announced(frame.bytes(), vip));
+            if announced.is_some() {
+                return Ok(announced);
+            }
+        }
+        Ok(None)
+    })
 }

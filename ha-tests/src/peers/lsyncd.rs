@@ -55,7 +55,8 @@ impl Pair {
         })?;
         let log = directory.join("lsyncd.log");
         let config = directory.join("lsyncd.lua");
-        fs::write(&config, lua(&source, &format!("rsync://{}/assets", to.address()), delay)).context("write lsyncd's")?;
+        fs::write(&config, lua(&source, &format!("rsync://{}/assets", to.address()), delay))
+            .context("write lsyncd's")?;
         let mut command = from.command("lsyncd");
         command.args(["-nodaemon", "-log", "all"]).arg(&config);
         let mut lsyncd = Process::spawn("lsyncd", command, &log)?;

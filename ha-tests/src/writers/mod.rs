@@ -257,8 +257,12 @@ impl History {
 
     fn compare(&self, node: Ipv4Addr) -> Result<Vec<Violation>> {
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        let found: BTreeMap<String, String> =
-            self.admin.list(node, KIND, &self.prefix)?.iter().map(|item| (text(&item["id"]), text(&item["name"]))).collect();
+        let found: BTreeMap<String, String> = self
+            .admin
+            .list(node, KIND, &self.prefix)?
+            .iter()
+            .map(|item| (text(&item["id"]), text(&item["name"])))
+            .collect();
         Ok(check(&self.fates, &found))
     }
 }
