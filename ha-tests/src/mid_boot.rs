@@ -6,15 +6,13 @@ use crate::dnsmasq::{Dnsmasq, Site};
 use crate::fault;
 use crate::firmware::{BOOT_MAX, Firmware, Machine};
 use crate::observer::Verdict;
-use crate::round::STEADY_MAX;
+use crate::round::{BEFORE, STEADY_MAX};
 use crate::trial::Trial;
 use anyhow::{Context, Result, ensure};
 use std::time::Duration;
 
 /// What is added to the kernel, in MiB: some seconds of download for an emulated machine.
 pub const PADDING_MIB: usize = 64;
-/// What is looked at before the kill.
-const BEFORE: Duration = Duration::from_millis(500);
 /// Numbers in the MACs of machines.
 const MACHINES_MAX: u8 = 250;
 
@@ -96,6 +94,7 @@ impl BootSite {
         let mut machine = Machine::power_on(cluster.lab(), &cluster.evidence, firmware, &expected.mac)?;
         let (begins, over) = stage.marks();
         machine.prints(&[begins], BOOT_MAX)?;
+        // Steady since long ago; what is looked at before the kill only shows that.
         let begun = observer.now().saturating_sub(BEFORE);
         let fault = fault::kill(&cluster.members()[holder].node)?;
         let printed = machine.printed();

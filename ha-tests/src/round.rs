@@ -14,8 +14,10 @@ use std::time::Duration;
 pub const STEADY_MAX: Duration = Duration::from_secs(30);
 /// How long another node may take to answer; beyond everything promised or measured.
 const TAKEOVER_MAX: Duration = Duration::from_secs(15);
-/// What is looked at before a fault and after a takeover.
-const MARGIN: Duration = Duration::from_millis(500);
+/// What is looked at before a fault: less than what [`Observer::until_steady`] has just found whole.
+pub const BEFORE: Duration = Duration::from_millis(200);
+/// What is looked at after a takeover: time for an old holder to show itself.
+const AFTER: Duration = Duration::from_millis(500);
 /// Void rounds in a row after which the computer is called too busy.
 const VOID_MAX: usize = 20;
 
@@ -104,7 +106,7 @@ fn attempt<M: Machine + 'static>(
     let holder = observer.until_steady(None, STEADY_MAX)?;
     let machine = machines.iter().find(|machine| locked(machine).host_mac() == holder);
     let machine = machine.with_context(|| format!("{holder} holds the address and is nobody's"))?;
-    let begun = observer.now().saturating_sub(MARGIN);
+    let begun = observer.now().saturating_sub(BEFORE);
     let fault = blow.strike(machine)?;
     let struck = observer.at(fault.begun);
     let takeover = match blow {
@@ -129,7 +131,7 @@ fn until_taken_over(observer: &Observer, old: Mac, struck: Duration, begun: Dura
     let window = || begun..observer.now();
     let taken = until("another node answers", TAKEOVER_MAX, || Ok(observer.judge(&window())?.takeover(old, struck)));
     let taken = taken.with_context(|| describe(observer, &window()))?;
-    until_past(observer, struck + taken + MARGIN)?;
+    until_past(observer, struck + taken + AFTER)?;
     Ok(taken)
 }
 

@@ -4,7 +4,7 @@ use crate::cluster::{Cluster, Shape, WHOLE_MAX};
 use crate::fault::Fault;
 use crate::mishap::Mishap;
 use crate::observer::{Observer, Verdict};
-use crate::round::{STEADY_MAX, until_past};
+use crate::round::{BEFORE, STEADY_MAX, until_past};
 use crate::wait::until;
 use crate::writers::{Plan, Tally, Writers};
 use anyhow::{Context, Result, ensure};
@@ -13,8 +13,6 @@ use std::time::Duration;
 
 /// How long every node may take to show what was acknowledged, once the cluster is whole.
 const COUNT_BACK_MAX: Duration = Duration::from_secs(20);
-/// How long before a mishap is looked at.
-const BEFORE: Duration = Duration::from_millis(500);
 /// How often a mishap is repeated because the observer paused during it.
 const VOID_MAX: usize = 10;
 

@@ -4,16 +4,17 @@
 //! other: two clusters on two processors would measure each other.
 
 use anyhow::{Context, Result, ensure};
-use raftboot_ha_tests::cluster::{Shape, VIP, WHOLE_MAX};
+use raftboot_ha_tests::cluster::{Cluster, Shape, VIP, WHOLE_MAX};
 use raftboot_ha_tests::fault::{self, Machine as _, locked};
 use raftboot_ha_tests::mishap::{Mishap, Moment, Who};
 use raftboot_ha_tests::process::run;
 use raftboot_ha_tests::trial::{Outcome, Trial};
-use raftboot_ha_tests::wait::until;
+use raftboot_ha_tests::wait::{pace, until};
 use raftboot_ha_tests::writers::Plan;
+use std::collections::BTreeSet;
 use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What an observer may see of a failover whose product promises 1.0 s at the 99th percentile: this computer is busy.
 const FAILOVER_MAX: Duration = Duration::from_millis(1_500);
@@ -59,6 +60,22 @@ fn bounded(mishap: Mishap, outcome: &Outcome, limit: Duration) -> Result<()> {
         // It may come back afterwards only if the cluster says so; what counts is that another one held it.
         ensure!(verdict.tenures.len() > 1, "{mishap}: the address did not move: {verdict}");
     }
+    Ok(())
+}
+
+#[test]
+fn writes_through_any_node_are_on_every_node() -> Result<()> {
+    let _alone = alone();
+    let repeat = "ha-tests/verify --test cluster -- --exact writes_through_any_node_are_on_every_node";
+    let mut cluster = Cluster::found("writes_through_any_node_are_on_every_node", Shape::Three, None, repeat)?;
+    let writers = cluster.write(Plan::BESIDE)?;
+    pace(Instant::now() + Duration::from_secs(2));
+    let history = writers.stop()?;
+    let tally = history.count_back(&cluster.addresses(), Duration::from_secs(10))?;
+    ensure!(tally.acknowledged > 50 && tally.refused == 0 && tally.unknown == 0, "{tally}");
+    let through: BTreeSet<_> = history.fates.iter().map(|fate| fate.node).collect();
+    ensure!(through.len() == 3, "written through {through:?} only");
+    cluster.evidence.passed();
     Ok(())
 }
 
