@@ -33,12 +33,12 @@ impl Stage {
     /// In the order of a boot.
     pub const ALL: [Self; 4] = [Self::IpxeBegins, Self::Kernel, Self::Initramfs, Self::LinuxBegins];
 
-    /// What is printed when the stage begins, and what must not have followed when it counts as running.
+    /// What is printed when the stage begins, and what when the next one does.
     fn marks(self) -> (&'static str, &'static str) {
         match self {
-            Self::IpxeBegins => ("iPXE initialising devices", "vmlinuz... ok"),
-            Self::Kernel => ("vmlinuz...", "vmlinuz... ok"),
-            Self::Initramfs => ("initramfs...", "initramfs... ok"),
+            Self::IpxeBegins => ("iPXE initialising devices", "vmlinuz..."),
+            Self::Kernel => ("vmlinuz...", "initramfs..."),
+            Self::Initramfs => ("initramfs...", "Linux version"),
             Self::LinuxBegins => ("Linux version", "raftboot-guest: begin"),
         }
     }

@@ -4,11 +4,12 @@ use anyhow::{Result, ensure};
 use raftboot_ha_tests::evidence::Evidence;
 use raftboot_ha_tests::fault::{self, Machine as _, locked};
 use raftboot_ha_tests::lab::{Host, Lab};
+use raftboot_ha_tests::node::Node;
 use raftboot_ha_tests::observer::{Observer, Path, Question, Verdict};
 use raftboot_ha_tests::peers::{Services, keepalived};
 use raftboot_ha_tests::wait::until;
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 100);
 const STEADY_MAX: Duration = Duration::from_secs(20);
@@ -107,20 +108,52 @@ fn a_silence_is_measured_to_20_ms() -> Result<()> {
     let bench = bench()?;
     bench.hold(0)?;
     bench.observer.until_steady(None, STEADY_MAX)?;
-    let mut lasted = Duration::ZERO;
+    let (mut least, mut most) = (Duration::ZERO, Duration::ZERO);
     let verdict = bench.judged(|bench| {
         let fault = fault::link_down(&bench.hosts[0])?;
         bench.pass(Duration::from_millis(100))?;
-        let begun = fault.begun;
+        let (begun, done, healing) = (fault.begun, fault.done, Instant::now());
         fault.heal()?;
-        lasted = begun.elapsed();
+        // The link went at some moment of the first command and came back at some moment of the second.
+        (least, most) = (healing - done, begun.elapsed());
         Ok(())
     })?;
+    let error = Duration::from_millis(20);
     for path in Path::ALL {
         let silence = verdict.silence(path);
-        let error = silence.abs_diff(lasted);
-        ensure!(error <= Duration::from_millis(20), "{path:?}: link down for {lasted:?}, seen {silence:?}: {verdict}");
+        let right = least.saturating_sub(error) <= silence && silence <= most + error;
+        ensure!(right, "{path:?}: link down for {least:?} to {most:?}, seen {silence:?}: {verdict}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_node_answers_every_probe_and_none_when_its_process_is_dead() -> Result<()> {
+    let lab = Lab::new()?;
+    let mut evidence = Evidence::new("every-probe", "ha-tests/verify --test observer")?;
+    let host = lab.host("node", 2)?;
+    let mut node = Node::new(&host, &evidence)?;
+    node.start()?;
+    // Its own address stands for the floating one: what is asked and answered is the same.
+    let observer = Observer::start(&lab, Question::boot_services(host.address(), vec![host.mac()]))?;
+    let watch = |span: Duration| {
+        let begun = observer.now();
+        until("some probes", span * 10, || Ok((observer.now() - begun >= span).then_some(())))?;
+        observer.judge(&(begun..observer.now()))
+    };
+    let verdict = until("a time without a pause of the observer", Duration::from_secs(60), || {
+        observer.until_steady(None, STEADY_MAX)?;
+        let verdict = watch(Duration::from_secs(2))?;
+        Ok((!verdict.is_void()).then_some(verdict))
+    })?;
+    ensure!(verdict.outage() <= Duration::from_millis(50), "{verdict}");
+    node.kill()?;
+    let verdict = watch(Duration::from_secs(1))?;
+    for dead in [Path::Udp, Path::Tcp] {
+        ensure!(verdict.silence(dead) > Duration::from_millis(900), "{dead:?} is answered by nobody: {verdict}");
+    }
+    ensure!(verdict.silence(Path::Arp) < Duration::from_millis(100), "the kernel lives: {verdict}");
+    evidence.passed();
     Ok(())
 }
 
