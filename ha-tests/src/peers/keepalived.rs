@@ -54,16 +54,10 @@ fn text(vip: Ipv4Addr, priority: u8) -> String {
     )
 }
 
-impl Router {
-    /// keepalived and the child that does the work.
-    fn pids(&self) -> Vec<Pid> {
-        let Some(parent) = self.running.as_ref().map(Process::id) else {
-            return Vec::new();
-        };
-        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
-        let numbers = children.split_whitespace().filter_map(|word| word.parse().ok());
-        i32::try_from(parent).into_iter().chain(numbers).filter_map(Pid::from_raw).collect()
-    }
+/// The children of a process; of keepalived, the one that does the work.
+fn children(parent: u32) -> Vec<Pid> {
+    let listed = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    listed.split_whitespace().filter_map(|word| word.parse().ok()).filter_map(Pid::from_raw).collect()
 }
 
 impl Machine for Router {
@@ -73,10 +67,14 @@ impl Machine for Router {
 
     /// The services run on: they are other programs.
     fn kill(&mut self) -> Result<()> {
-        // All at once: a parent that lives a moment longer would put things right.
-        self.signal(Signal::KILL);
-        self.running.take().context("kill keepalived that runs")?.kill()?;
-        Ok(())
+        let mut running = self.running.take().context("kill keepalived that runs")?;
+        // The parent must not start another child, and the child must not be told that its parent died: it would hand over.
+        running.signal(Signal::STOP);
+        for pid in children(running.id()) {
+            // Gone by itself: fine.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        running.kill()
     }
 
     fn launch(&mut self) -> Result<()> {
@@ -101,7 +99,9 @@ impl Machine for Router {
     }
 
     fn signal(&self, signal: Signal) {
-        for pid in self.pids() {
+        let Some(parent) = &self.running else { return };
+        parent.signal(signal);
+        for pid in children(parent.id()) {
             // Gone by itself: fine.
             let _ = kill_process(pid, signal);
         }
