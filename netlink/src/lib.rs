@@ -1,8 +1,9 @@
-//! What the node knows of its network interfaces, and later the address that moves between nodes.
+//! What the node knows of its network interfaces, and the address that moves between nodes.
 //!
-//! Today this crate only looks: `link` reads interfaces, their addresses and the default route. Holding and releasing
-//! the VIP will live here too, with the only raw sockets and the only `unsafe` of the workspace.
+//! [`read`] lists interfaces, their addresses and the default route. [`vip`] holds, mutes, announces and releases the
+//! VIP, with the only raw sockets of the workspace.
 
 mod link;
+pub mod vip;
 
 pub use link::{Error, Link, LinkAddress, Links, read};

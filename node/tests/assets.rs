@@ -6,14 +6,12 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Barrier};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use raft::types::Digest;
-use raftboot::assets::{Declared, ReadError, ReceiveError, Received, Store, UPLOADS_MAX};
-
-const HOUR: Duration = Duration::from_hours(1);
+use raftboot::assets::{Declared, Follow, Origin, ReadError, ReceiveError, Received, Reception, Store, UPLOADS_MAX};
 
 fn open(dir: &Path) -> Arc<Store> {
     Arc::new(Store::open(dir).expect("a store"))
@@ -234,35 +232,70 @@ async fn uploads_beyond_the_bound_wait_for_their_turn() {
 }
 
 #[tokio::test]
-async fn the_collector_takes_only_what_has_had_no_name_for_its_grace() {
+async fn what_is_removed_is_gone_unless_it_is_wanted_after_all() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let (named, doomed) = (put(&store, b"named").await.digest, put(&store, b"doomed").await.digest);
-    let names = |digest: &Digest| *digest == named;
-    let start = SystemTime::now();
-    let collect = |after: Duration| store.collect(&names, start + after, 24 * HOUR).unwrap();
-    assert_eq!((collect(Duration::ZERO).removed, collect(23 * HOUR).waiting), (0, 1));
-    // A name that comes back within the grace, and goes again, starts it anew.
-    store.collect(&|_| true, start + 23 * HOUR, 24 * HOUR).unwrap();
-    assert_eq!(collect(25 * HOUR).removed, 0);
-    assert_eq!(collect(48 * HOUR).removed, 0);
-    let done = collect(50 * HOUR);
-    assert_eq!((done.removed, done.bytes, done.waiting), (1, 6, 0));
-    assert_eq!(store.size(&doomed), None);
-    assert_eq!(read(&store, &named).unwrap(), b"named");
+    let (kept, doomed) = (put(&store, b"kept").await.digest, put(&store, b"doomed").await.digest);
+    assert!(!store.remove(&kept, || false).unwrap());
+    assert!(store.remove(&doomed, || true).unwrap());
+    assert_eq!(read(&store, &doomed), Err(ReadError::Missing));
+    assert_eq!(read(&store, &kept).unwrap(), b"kept");
+    assert!(store.remove(&doomed, || true).unwrap(), "gone already is gone");
+    assert_eq!(store.inventory().unwrap().into_iter().collect::<Vec<_>>(), [(kept, 4)]);
+    assert!(put(&store, b"doomed").await.fresh, "and may come back");
 }
 
 #[tokio::test]
-async fn a_blob_about_to_be_named_is_not_collected() {
+async fn reading_again_finds_what_no_stamp_tells() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let digest = put(&store, b"kernel").await.digest;
-    let old = SystemTime::now() - 100 * HOUR;
-    fs::File::open(blob_path(dir.path(), &digest)).unwrap().set_modified(old).unwrap();
-    store.collect(&|_| false, old, 24 * HOUR).unwrap();
-    assert_eq!(store.hold(&digest).unwrap(), Some(6));
-    assert_eq!(store.collect(&|_| false, SystemTime::now(), 24 * HOUR).unwrap().removed, 0);
-    assert_eq!(store.hold(&Digest::of(b"other")).unwrap(), None);
+    let digest = put(&store, &[7; 100_000]).await.digest;
+    assert_eq!(store.reread(&digest, u64::MAX), Ok(()));
+    assert_eq!(store.take_lost(), []);
+    fs::File::options().write(true).open(blob_path(dir.path(), &digest)).unwrap().write_all_at(b"!", 5).unwrap();
+    assert_eq!(store.reread(&digest, u64::MAX), Err(ReadError::Damaged));
+    assert_eq!((store.take_lost(), store.quarantined()), (vec![digest], 1));
+    assert_eq!(store.reread(&digest, u64::MAX), Err(ReadError::Missing));
+}
+
+#[tokio::test]
+async fn an_upload_can_be_followed_and_says_at_the_end_what_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let content = vec![9; 1_000_000];
+    for whole in [true, false] {
+        let (told, follow) = std::sync::mpsc::channel::<Follow>();
+        let how = Reception {
+            follow: Some(Box::new(move |follow| told.send(follow).expect("somebody follows"))),
+            ..Reception::new(Origin::Upload, Declared::default())
+        };
+        let broken = stream::iter((!whole).then_some(Err("connection reset".to_owned())));
+        let mut sent = pieces(&content, 100_000).chain(broken);
+        let received = store.receive_as(&mut sent, how).await;
+        let seen: Result<Vec<Bytes>, _> =
+            follow.recv().unwrap().bytes().collect::<Vec<_>>().await.into_iter().collect();
+        assert_eq!((received.is_ok(), seen.is_ok()), (whole, whole));
+        if let Ok(seen) = seen {
+            let seen = seen.concat();
+            let (bytes, digest) = seen.split_at(content.len());
+            assert!(bytes == content, "all bytes, in order");
+            assert_eq!(digest, Digest::of(&content).0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn bytes_whose_digest_comes_last_are_kept_only_if_it_comes_and_fits() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for (said, kept) in [(Some(Digest::of(b"kernel")), true), (Some(Digest::of(b"kernfl")), false), (None, false)] {
+        let announced = Arc::new(std::sync::OnceLock::new());
+        if let Some(said) = said {
+            announced.set(said).expect("once");
+        }
+        let how = Reception { announced: Some(announced), ..Reception::new(Origin::Node, Declared::default()) };
+        assert_eq!(store.receive_as(&mut pieces(b"kernel", 4), how).await.is_ok(), kept);
+    }
 }
 
 #[test]

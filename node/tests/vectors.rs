@@ -268,7 +268,7 @@ fn deviation(world: &World, request: &Recorded) -> Option<usize> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn recorded_answers_are_given_again() {
     let home = tempfile::tempdir().unwrap();
-    let options = Options { dir: home.path().join("raft"), engine: EngineKind::Memory };
+    let options = Options::alone(home.path().join("raft"), EngineKind::Memory);
     let cluster = Cluster::open(options).unwrap();
     let answers = Arc::new(Answers { cluster, blobs: std::sync::Mutex::default() });
     let server = boot::bind("127.0.0.1:0".parse().unwrap()).unwrap();

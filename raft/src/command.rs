@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::state::{
-    Asset, Group, Kind, MachinePolicyChange, Profile, Settings, Sighting, Template, TemplateKind, Token,
+    Announcement, Asset, ClusterSettings, Group, JoinToken, Kind, MachinePolicyChange, NewMember, Profile, Settings,
+    Sighting, Template, TemplateKind, Token,
 };
 use crate::types::{Digest, LogIndex, Mac, Timestamp};
 
@@ -87,6 +88,28 @@ pub enum Edit {
     SetMachinePolicy(Mac, MachinePolicyChange),
     /// Forget a machine by any of its MACs.
     DeleteMachine(Mac),
+    /// A node says who it is.
+    AnnounceMember(Announcement),
+    /// A node joins and is given an id.
+    AddMember(NewMember),
+    /// A node goes for good.
+    RemoveMember(u64),
+    /// Replace what the nodes share about the cluster.
+    PutCluster(ClusterSettings),
+    /// The leader takes the floating address.
+    ClaimVip(u64),
+    /// The node that claimed it in that log entry has let go of it.
+    ReleaseVip(u64, LogIndex),
+    /// A node holds verified and synced copies of bytes of these sizes.
+    ReportBlobs(u64, Vec<(Digest, u64)>),
+    /// A node holds them no more.
+    WithdrawBlobs(u64, Vec<Digest>),
+    /// Nothing has named these bytes for long: they are to be removed.
+    CondemnBlobs(Vec<Digest>),
+    /// Create a join token or change it.
+    PutJoinToken(JoinToken),
+    /// Revoke a join token by id.
+    DeleteJoinToken(String),
 }
 
 /// What a command did.

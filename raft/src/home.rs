@@ -125,11 +125,21 @@ impl Home {
             generation: 1,
             node: 1,
         };
-        let bytes = codec::encode(&identity).map_err(|error| refuse("writing", &db, &error, "report this"))?;
+        self.take_on(engine, &identity)?;
+        Ok(identity)
+    }
+
+    /// Writes an identity into an empty database.
+    ///
+    /// # Errors
+    /// When the database has data or does not take it.
+    pub fn take_on(&self, engine: &dyn Engine, identity: &Identity) -> Result<(), HomeError> {
+        let db = self.database();
+        let fail = |error: EngineError| refuse("writing", &db, &error, crate::failure::write_hint(&error.0));
+        let bytes = codec::encode(identity).map_err(|error| refuse("writing", &db, &error, "report this"))?;
         let mut batch = Batch::default();
         batch.put(Table::Meta, IDENTITY_KEY, bytes);
-        engine.write(&batch, Durability::Synced).map_err(fail)?;
-        Ok(identity)
+        engine.write(&batch, Durability::Synced).map_err(fail)
     }
 
     /// Writes the identity of a new directory, after everything else in it is there.

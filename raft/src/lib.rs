@@ -2,7 +2,7 @@
 //!
 //! `command` is every change there is; `state` is what they add up to and applies them; `types` are the values in both.
 //! `cluster` is the handle the rest of the program holds. Below it: `log_store` and `state_machine` are what openraft
-//! drives, `writer` is the one thread that writes for both, `engine` is the store, `codec` turns values into bytes.
+//! drives, `peer` is how nodes talk, `writer` is the one thread that writes for both, `engine` is the store, `codec` turns values into bytes.
 
 pub mod cluster;
 pub mod codec;
@@ -13,7 +13,7 @@ mod files;
 pub mod home;
 pub mod log_store;
 pub mod mark;
-pub mod network;
+pub mod peer;
 pub mod snapshot;
 pub mod state;
 pub mod state_machine;
@@ -21,5 +21,5 @@ pub mod type_config;
 pub mod types;
 pub mod writer;
 
-pub use cluster::{Cluster, Committed, EngineKind, OpenError, Options, ProposeError, Status};
+pub use cluster::{Cluster, Committed, EngineKind, Lease, OpenError, Options, Overview, ProposeError, Status};
 pub use failure::Fatal;

@@ -61,6 +61,28 @@ pub struct SnapshotFile {
     pub file: File,
 }
 
+/// A snapshot on its way here.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
+}
+
+impl Incoming {
+    /// The same file from its start.
+    pub(crate) fn reopen(&self) -> io::Result<File> {
+        File::open(&self.path)
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::debug!(path = %self.path.display(), %error, "what is left of an incoming snapshot cannot be removed");
+        }
+    }
+}
+
 /// The directory of this node's snapshots: the newest finished one, and meanwhile the one that is being installed.
 #[derive(Debug, Clone)]
 pub struct Snapshots {
@@ -230,6 +252,17 @@ impl Snapshots {
         }
         self.remove_older(&path, installing.as_deref())?;
         Ok(SnapshotFile { file, path })
+    }
+
+    /// A file for a snapshot that is about to arrive; gone again when dropped.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn incoming(&self) -> io::Result<Incoming> {
+        let number = self.shared.unfinished.fetch_add(1, Ordering::Relaxed);
+        let path = self.dir.join(format!("incoming-{number}.{UNFINISHED}"));
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        Ok(Incoming { path, file })
     }
 
     /// Copies a snapshot that came from elsewhere, verifying every frame on the way, and makes it the current one, kept

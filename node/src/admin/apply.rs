@@ -34,6 +34,9 @@ struct Request {
     /// Say what would happen and do nothing.
     #[serde(default)]
     dry_run: bool,
+    /// Name bytes although only one node holds them.
+    #[serde(default)]
+    allow_single_copy: bool,
     /// Bytes that will have been uploaded by the time it is done; only for a dry run.
     #[serde(default)]
     promised: Vec<Digest>,
@@ -69,11 +72,11 @@ pub(super) async fn apply(
     let bytes = whole(&headers, body, APPLY_BYTES_MAX).await?;
     let reader = context.clone();
     let asked = write.clone();
-    let (change, digest, dry_run, repeated) = blocking(move || {
+    let (change, digest, dry_run, single, repeated) = blocking(move || {
         let request: Request = json::read(&bytes)?;
-        let (dry_run, digest) = (request.dry_run, Digest::of(&bytes));
+        let (dry_run, single, digest) = (request.dry_run, request.allow_single_copy, Digest::of(&bytes));
         let repeated = !dry_run && asked.is_repeated(&reader, digest);
-        Ok((change_of(&reader, &caller, request, repeated)?, digest, dry_run, repeated))
+        Ok((change_of(&reader, &caller, request, repeated)?, digest, dry_run, single, repeated))
     })
     .await?;
     // What an earlier change removed is not known any more, only how much it was.
@@ -84,9 +87,23 @@ pub(super) async fn apply(
         let (write, context) = (write, context.clone());
         blocking(move || write.rehearse(&context, change, place)).await?
     } else {
+        if !repeated {
+            context.replicator.ensure(&newly_named(&context.cluster.read(), &edits), single).await?;
+        }
         write.commit(&context, change, digest, place).await?
     };
     blocking(move || Ok(view::answer(&report(&context, &done, &edits, doomed, dry_run)))).await
+}
+
+/// The bytes that get a name which did not lead to them before.
+fn newly_named(state: &state::State, edits: &[Edit]) -> Vec<(Digest, u64)> {
+    let named = edits.iter().filter_map(|edit| match edit {
+        Edit::PutAsset(asset) => Some(asset),
+        _ => None,
+    });
+    let fresh = named.filter(|asset| state.asset(&asset.name).is_none_or(|old| old.value.digest != asset.digest));
+    let blobs: BTreeMap<Digest, u64> = fresh.map(|asset| (asset.digest, asset.size)).collect();
+    blobs.into_iter().collect()
 }
 
 fn report(context: &Context, done: &Done, edits: &[Edit], doomed: Vec<RecordKey>, dry_run: bool) -> Applied {

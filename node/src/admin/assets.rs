@@ -15,6 +15,7 @@ use super::error::{Answer, ApiError, refused};
 use super::list::{Page, page};
 use super::write::Write;
 use super::{Context, blobs, view};
+use crate::replication::copies;
 
 const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-content-sha256");
 
@@ -44,7 +45,12 @@ fn page_of(context: &Context, filter: Filter, digest: Option<Digest>) -> Answer<
         .filter(|stored| digest.is_none_or(|digest| stored.value.digest == digest));
     let asked = Page { limit: filter.limit, cursor: filter.cursor };
     let here = |asset: &Asset| context.store.size(&asset.digest) == Some(asset.size);
-    page(asked, found, |stored| stored.value.name.clone(), |stored| view::asset(stored, here(&stored.value)))
+    page(
+        asked,
+        found,
+        |stored| stored.value.name.clone(),
+        |stored| view::asset(stored, here(&stored.value), copies(&state, &stored.value.digest)),
+    )
 }
 
 /// How an asset is to be shown.
@@ -67,7 +73,7 @@ pub(super) async fn read(
         let media_type = if media_type.is_empty() { "application/octet-stream" } else { media_type };
         return blobs::send(&context, *digest, media_type).await;
     }
-    Ok(view::asset(stored, context.store.size(digest) == Some(*size)).answer())
+    Ok(view::asset(stored, context.store.size(digest) == Some(*size), copies(&state, digest)).answer())
 }
 
 /// What an upload says beside its bytes.
@@ -77,6 +83,8 @@ pub(super) struct About {
     digest: Option<String>,
     media_type: String,
     origin: String,
+    /// Give the name although only this node holds the bytes.
+    allow_single_copy: bool,
 }
 
 pub(super) async fn write(
@@ -88,7 +96,7 @@ pub(super) async fn write(
     body: Body,
 ) -> Answer<Response> {
     let header = headers.get(CONTENT_SHA256).map(|value| value.to_str().unwrap_or_default().to_owned());
-    let About { digest, media_type, origin } = about;
+    let About { digest, media_type, origin, allow_single_copy } = about;
     let declared = header.or(digest).as_deref().map(parse_digest).transpose()?;
     let mut asset = Asset { name, digest: Digest([0; 32]), size: 0, media_type, origin };
     // Before gigabytes are sent for a name that cannot be.
@@ -97,6 +105,9 @@ pub(super) async fn write(
     }
     let received = blobs::receive(&context, &headers, body, declared).await?;
     (asset.digest, asset.size) = (received.digest, received.size);
+    if !write.is_repeated(&context, received.digest) {
+        context.replicator.ensure(&[(received.digest, received.size)], allow_single_copy).await?;
+    }
     write.one(&context, Edit::PutAsset(asset), received.digest).await
 }
 

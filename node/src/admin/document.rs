@@ -29,7 +29,7 @@ pub(super) struct Expected<'a> {
 /// What is known of the bytes that assets name.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Bytes<'a> {
-    /// They must be stored here.
+    /// They must be stored.
     Stored,
     /// So must they, or be one of these: a rehearsal before they are sent.
     Promised(&'a [Digest]),
@@ -153,14 +153,17 @@ struct AssetJson {
     _size: Option<u64>,
     #[serde(rename = "stored")]
     _stored: Option<bool>,
+    #[serde(rename = "copies")]
+    _copies: Option<Vec<u64>>,
+    #[serde(rename = "under_replicated")]
+    _under_replicated: Option<bool>,
 }
 
-/// A name for bytes that are here already. They are kept from the collector until the name is committed.
+/// A name for bytes that some node has already.
 fn asset(context: &Context, object: Members, bytes: Bytes<'_>) -> Answer<Asset> {
     let AssetJson { name, digest, media_type, origin, .. } = object.finish()?;
     let digest = parse_digest(&digest)?;
-    let size =
-        context.store.hold(&digest).map_err(|error| ApiError::internal(format!("the blob store failed: {error}")))?;
+    let size = context.store.size(&digest).or_else(|| context.replicator.size_anywhere(&digest));
     let missing = match bytes {
         Bytes::Stored => None,
         Bytes::Promised(promised) => promised.contains(&digest).then_some(0),
@@ -228,7 +231,7 @@ fn known_classes<'a>(context: &Context, mut named: impl Iterator<Item = &'a Stri
 }
 
 /// JSON Merge Patch (RFC 7396 §2). Only as deep as the patch is, which the JSON reader bounds.
-fn merge(target: &mut Value, patch: Value) {
+pub(super) fn merge(target: &mut Value, patch: Value) {
     let Value::Object(patch) = patch else {
         *target = patch;
         return;

@@ -14,6 +14,7 @@ use raft::command::{Refusal, RefusalCode};
 use serde::Serialize;
 
 use crate::assets::{ReadError, ReceiveError};
+use crate::replication::CopiesError;
 
 /// How many problems one answer lists.
 pub(super) const PROBLEMS_MAX: usize = 100;
@@ -73,6 +74,12 @@ impl ApiError {
     pub(super) fn not_found(object: impl Display) -> Self {
         let hint = "list what exists; names are case-sensitive";
         Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no {object}"), hint)
+    }
+
+    /// Bytes were sent to a node that keeps none.
+    pub(super) fn witness(data_nodes: &[String]) -> Self {
+        let hint = format!("send them to a node that does: {}", data_nodes.join(", "));
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "witness", "this node is a witness and stores no assets", hint)
     }
 
     /// The disk or a thread of this node failed.
@@ -173,6 +180,10 @@ impl From<ProposeError> for ApiError {
                 let hint = "nothing was written: try again shortly, and look at `status` if it stays so";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message, hint).retry_after(1)
             }
+            ProposeError::Refused(_) => {
+                let hint = "nothing was changed; `raftboot status` shows the nodes";
+                Self::new(StatusCode::CONFLICT, "refused", message, hint)
+            }
             ProposeError::Unknown(_) => {
                 let hint = "repeat it with the same Idempotency-Key, or read the object to see what it is now";
                 Self::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", message, hint)
@@ -180,6 +191,9 @@ impl From<ProposeError> for ApiError {
             ProposeError::TooLarge { .. } => {
                 let hint = "split it into several changes; large files belong into assets";
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message, hint)
+            }
+            ProposeError::Refused(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "refused", message, "look at `status`")
             }
             ProposeError::Fatal(_) => {
                 let hint = "this node has stopped and its log says why; the change may or may not have been kept: repeat it \
@@ -251,6 +265,24 @@ impl From<ReceiveError> for ApiError {
                 Self::bad_request("upload_interrupted", message, "nothing was kept: upload again")
             }
             ReceiveError::Disk(_) => Self::internal(message),
+        }
+    }
+}
+
+impl From<CopiesError> for ApiError {
+    fn from(error: CopiesError) -> Self {
+        let message = error.to_string();
+        match error {
+            CopiesError::UnderReplicated { .. } => {
+                let hint = "the bytes are kept, the name was not given: start the missing node and try again, or allow a \
+                            single copy (--allow-single-copy, ?allow_single_copy=true), which is lost with its disk until \
+                            another node has copied it";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "under_replicated", message, hint).retry_after(5)
+            }
+            CopiesError::Nowhere(_) => {
+                Self::unprocessable("blob_missing", message, "upload the bytes again").at("digest")
+            }
+            CopiesError::Propose(error) => error.into(),
         }
     }
 }

@@ -330,7 +330,20 @@ pub(super) fn key_of(edit: &Edit) -> Option<RecordKey> {
         Edit::DeleteTemplate(kind, name) => RecordKey::Template(*kind, name.clone()),
         Edit::DeleteAsset(name) => RecordKey::Asset(name.clone()),
         Edit::DeleteToken(id) => RecordKey::Token(id.clone()),
-        Edit::Sightings(_) | Edit::SetMachinePolicy(..) | Edit::DeleteMachine(_) => return None,
+        Edit::PutCluster(_) => RecordKey::Cluster,
+        Edit::PutJoinToken(token) => RecordKey::JoinToken(token.id.clone()),
+        Edit::DeleteJoinToken(id) => RecordKey::JoinToken(id.clone()),
+        Edit::Sightings(_)
+        | Edit::SetMachinePolicy(..)
+        | Edit::DeleteMachine(_)
+        | Edit::AnnounceMember(_)
+        | Edit::AddMember(_)
+        | Edit::RemoveMember(_)
+        | Edit::ClaimVip(_)
+        | Edit::ReleaseVip(..)
+        | Edit::ReportBlobs(..)
+        | Edit::WithdrawBlobs(..)
+        | Edit::CondemnBlobs(_) => return None,
     })
 }
 
@@ -342,6 +355,13 @@ fn revision_of(state: &State, key: &RecordKey) -> Option<LogIndex> {
         Record::Asset(stored) => stored.revision,
         Record::Token(stored) => stored.revision,
         Record::Settings(stored) => stored.revision,
-        Record::Machine(_) | Record::Replay(..) => return None,
+        Record::Cluster(stored) => stored.revision,
+        Record::JoinToken(stored) => stored.revision,
+        Record::Machine(_)
+        | Record::Replay(..)
+        | Record::Member(_)
+        | Record::Roster(_)
+        | Record::Vip(_)
+        | Record::Blob(_) => return None,
     })
 }

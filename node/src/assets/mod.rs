@@ -1,9 +1,11 @@
 //! Blobs: the bytes behind asset names, kept in files named by their sha256 and verified before they are served.
 //!
 //! `receive` is one upload: stream, hash, fsync, rename. `verify` is what makes a copy fit to be served, `space` keeps
-//! uploads from starving the log, `collect` removes what no name leads to. `store` is where they meet.
+//! uploads from starving the log, `follow` shows others an upload that is still coming in, `inventory` is the whole store
+//! for whoever compares it with what the nodes have agreed on. `store` is where they meet.
 
-mod collect;
+mod follow;
+mod inventory;
 mod receive;
 mod space;
 mod store;
@@ -13,8 +15,8 @@ use std::io;
 
 use raft::types::Digest;
 
-pub use collect::{COLLECT_EVERY, Collected, GRACE, run as collect};
-pub use receive::{ASSET_BYTES_MAX, Declared, Received, UPLOADS_MAX};
+pub use follow::{Follow, pieces};
+pub use receive::{ASSET_BYTES_MAX, COPIES_MAX, Declared, Origin, Received, Reception, UPLOADS_MAX};
 pub use space::{RESERVE_BYTES_MAX, Room};
 pub use store::{Store, StoreError};
 

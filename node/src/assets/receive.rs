@@ -6,7 +6,7 @@
 
 use std::fmt::Display;
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,11 +17,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::ReceiveError;
+use super::follow::{Follow, Growth};
 use super::space::STEP_BYTES;
 use super::store::{Store, Temporary};
 
 /// How many uploads run at once.
 pub const UPLOADS_MAX: usize = 8;
+/// How many copies come in from other nodes at once, beside the uploads.
+pub const COPIES_MAX: usize = 6;
 /// The largest blob, in bytes.
 pub const ASSET_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 /// How long an upload waits for its turn.
@@ -55,6 +58,44 @@ pub struct Received {
     pub fresh: bool,
 }
 
+/// Where bytes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Somebody uploads them.
+    Upload,
+    /// Another node has them.
+    Node,
+}
+
+/// How bytes are received.
+pub struct Reception {
+    /// What the sender has said.
+    pub declared: Declared,
+    /// Whose turn it takes: copies between nodes do not take the place of uploads.
+    pub origin: Origin,
+    /// The digest where the sender says it last; it must be there when the stream ends.
+    pub announced: Option<Arc<OnceLock<Digest>>>,
+    /// Told once room was found, before the first byte: the bytes may be followed as they come in.
+    pub follow: Option<Box<dyn FnOnce(Follow) + Send>>,
+}
+
+impl std::fmt::Debug for Reception {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reception")
+            .field("declared", &self.declared)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reception {
+    /// Bytes from there of which that is known.
+    #[must_use]
+    pub fn new(origin: Origin, declared: Declared) -> Self {
+        Self { declared, origin, announced: None, follow: None }
+    }
+}
+
 enum Piece {
     Bytes(Bytes),
     End,
@@ -71,7 +112,23 @@ impl Store {
         S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
         E: Display,
     {
-        let turn = timeout(TURN_WAIT_MAX, self.uploads.clone().acquire_owned()).await;
+        self.receive_as(stream, Reception::new(Origin::Upload, declared)).await
+    }
+
+    /// As `receive`, from another node or with others following.
+    ///
+    /// # Errors
+    /// As `receive`.
+    pub async fn receive_as<S, E>(self: &Arc<Self>, stream: &mut S, how: Reception) -> Result<Received, ReceiveError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
+        E: Display,
+    {
+        let turns = match how.origin {
+            Origin::Upload => &self.uploads,
+            Origin::Node => &self.copies,
+        };
+        let turn = timeout(TURN_WAIT_MAX, turns.clone().acquire_owned()).await;
         let turn = turn.map_err(|_| ReceiveError::Busy)?.map_err(|_| ReceiveError::Busy)?;
         let (pieces, queue) = mpsc::channel(PIECES_MAX);
         let (ready, started) = oneshot::channel();
@@ -80,7 +137,7 @@ impl Store {
         let work = move || {
             let _turn = turn;
             // The receiver is gone if the client is: there is nobody left to tell.
-            let _ = done.send(write(&store, declared, ready, queue));
+            let _ = done.send(write(&store, how, ready, queue));
         };
         std::thread::Builder::new().name("upload".into()).spawn(work)?;
         if started.await.is_ok() {
@@ -113,13 +170,13 @@ where
 
 fn write(
     store: &Store,
-    declared: Declared,
+    how: Reception,
     ready: oneshot::Sender<()>,
     mut queue: mpsc::Receiver<Piece>,
 ) -> Result<Received, ReceiveError> {
     // Only this thread, and it ends with the upload; without the right to do so it just runs at normal priority.
     let _ = rustix::process::nice(NICENESS);
-    let mut upload = Upload::begin(store, declared)?;
+    let mut upload = Upload::begin(store, how)?;
     if ready.send(()).is_err() {
         return Err(ReceiveError::Interrupted("the sender is gone".into()));
     }
@@ -141,16 +198,20 @@ struct Upload<'a> {
     size: u64,
     taken: u64,
     unsynced: u64,
+    announced: Option<Arc<OnceLock<Digest>>>,
+    growth: Option<Growth>,
 }
 
 impl<'a> Upload<'a> {
-    fn begin(store: &'a Store, declared: Declared) -> Result<Self, ReceiveError> {
+    fn begin(store: &'a Store, how: Reception) -> Result<Self, ReceiveError> {
+        let Reception { declared, announced, follow, .. } = how;
         if declared.size.is_some_and(|size| size > ASSET_BYTES_MAX) {
             return Err(ReceiveError::TooLarge);
         }
         let bytes = store.temporary()?;
         let taken = store.space.take(&bytes.file, 0, declared.size.unwrap_or(0))?;
-        Ok(Self { store, declared, bytes, hasher: Sha256::new(), size: 0, taken, unsynced: 0 })
+        let growth = follow.map(|told| Growth::of(&bytes.file, told)).transpose()?;
+        Ok(Self { store, declared, bytes, hasher: Sha256::new(), size: 0, taken, unsynced: 0, announced, growth })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), ReceiveError> {
@@ -168,6 +229,9 @@ impl<'a> Upload<'a> {
         self.bytes.file.write_all(bytes)?;
         self.hasher.update(bytes);
         self.size = end;
+        if let Some(growth) = &self.growth {
+            growth.reached(end);
+        }
         self.unsynced += bytes.len() as u64;
         if self.unsynced >= UNSYNCED_BYTES_MAX {
             self.bytes.file.sync_data()?;
@@ -177,13 +241,22 @@ impl<'a> Upload<'a> {
     }
 
     fn finish(self) -> Result<Received, ReceiveError> {
-        let Self { store, declared, bytes, hasher, size, .. } = self;
+        let Self { store, declared, bytes, hasher, size, announced, growth, .. } = self;
         let found = Digest(hasher.finalize().into());
         if let Some(declared) = declared.size.filter(|declared| *declared != size) {
             return Err(ReceiveError::Length { declared, found: size });
         }
-        if let Some(declared) = declared.digest.filter(|declared| *declared != found) {
+        let said_last = announced.as_ref().and_then(|announced| announced.get().copied());
+        if announced.is_some() && said_last.is_none() {
+            return Err(ReceiveError::Interrupted("the sender did not say what it had sent".into()));
+        }
+        let wrong = declared.digest.into_iter().chain(said_last).find(|declared| *declared != found);
+        if let Some(declared) = wrong {
             return Err(ReceiveError::Mismatch { declared, found });
+        }
+        // Followers sync their copies while this one is synced.
+        if let Some(growth) = growth {
+            growth.ended(found);
         }
         // Gives back what was set aside and not used.
         bytes.file.set_len(size)?;

@@ -1,19 +1,18 @@
 //! The folder of blobs: where a digest's bytes are, whether they may be served, and how they get there.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use raft::types::Digest;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tracing::{error, info, warn};
 
-use super::receive::{Received, UPLOADS_MAX};
+use super::receive::{COPIES_MAX, Received, UPLOADS_MAX};
 use super::space::{Room, Space};
 use super::verify::{Stamp, Verifier};
 use super::{ReadError, ReceiveError};
@@ -38,10 +37,12 @@ pub struct Store {
     pub(super) verifier: Verifier,
     pub(super) space: Space,
     pub(super) uploads: Arc<Semaphore>,
-    /// Held while a file gets or loses its name, so that the collector and an upload of the same bytes cannot cross.
+    pub(super) copies: Arc<Semaphore>,
+    /// Held while a file gets or loses its name, so that a removal and an upload of the same bytes cannot cross.
     naming: Mutex<()>,
-    /// Since when the collector has seen no name for a blob.
-    pub(super) unnamed: Mutex<HashMap<Digest, SystemTime>>,
+    /// Blobs found damaged since somebody last asked.
+    pub(super) lost: Mutex<HashSet<Digest>>,
+    pub(super) losing: Notify,
     temporaries: AtomicU64,
     ahead: AtomicUsize,
 }
@@ -58,8 +59,10 @@ impl Store {
             verifier: Verifier::default(),
             space: Space::default(),
             uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            copies: Arc::new(Semaphore::new(COPIES_MAX)),
             naming: Mutex::default(),
-            unnamed: Mutex::default(),
+            lost: Mutex::default(),
+            losing: Notify::new(),
             temporaries: AtomicU64::new(0),
             ahead: AtomicUsize::new(0),
         };
@@ -159,21 +162,29 @@ impl Store {
         }
     }
 
+    /// Opens a blob if it need not be verified first; else it is read in the background and reported as busy until then.
+    ///
+    /// # Errors
+    /// Why its bytes cannot be served from here right now.
+    pub fn open_ready(self: &Arc<Self>, digest: &Digest) -> Result<(File, u64), ReadError> {
+        let file = self.open_file(digest)?;
+        let stamp = Stamp::of(&file).map_err(|error| ReadError::Unreadable(error.to_string()))?;
+        match self.verifier.verdict(digest, stamp) {
+            Some(verdict) => verdict.map(|()| (file, stamp.size())),
+            None => {
+                self.verify_ahead(*digest);
+                Err(ReadError::Busy)
+            }
+        }
+    }
+
     /// Where a blob's file is and how many bytes it has, for servers that must not block. A blob that has yet to be
     /// verified is read in the background and reported as busy until then.
     ///
     /// # Errors
     /// Why its bytes cannot be served from here right now.
     pub fn ready(self: &Arc<Self>, digest: &Digest) -> Result<(PathBuf, u64), ReadError> {
-        let file = self.open_file(digest)?;
-        let stamp = Stamp::of(&file).map_err(|error| ReadError::Unreadable(error.to_string()))?;
-        match self.verifier.verdict(digest, stamp) {
-            Some(verdict) => verdict.map(|()| (self.path(digest), stamp.size())),
-            None => {
-                self.verify_ahead(*digest);
-                Err(ReadError::Busy)
-            }
-        }
+        self.open_ready(digest).map(|(_, size)| (self.path(digest), size))
     }
 
     fn verify_ahead(self: &Arc<Self>, digest: Digest) {
@@ -191,7 +202,7 @@ impl Store {
         }
     }
 
-    fn open_file(&self, digest: &Digest) -> Result<File, ReadError> {
+    pub(super) fn open_file(&self, digest: &Digest) -> Result<File, ReadError> {
         File::open(self.path(digest)).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => ReadError::Missing,
             _ => ReadError::Unreadable(error.to_string()),
@@ -199,7 +210,7 @@ impl Store {
     }
 
     /// Moves a damaged file out of the way, unless good bytes have taken its place meanwhile.
-    fn isolate(&self, digest: &Digest, damaged: &File) {
+    pub(super) fn isolate(&self, digest: &Digest, damaged: &File) {
         let _naming = self.lock_names();
         let path = self.path(digest);
         let same = |meta: fs::Metadata| Stamp::of(damaged).is_ok_and(|stamp| stamp.inode() == meta.ino());
@@ -208,39 +219,17 @@ impl Store {
         }
         let to = self.quarantine().join(digest.to_string());
         match fs::rename(&path, &to) {
-            Ok(()) => error!(
-                %digest, quarantine = %to.display(),
-                "a blob's bytes are not what its digest says: it was put in quarantine; check the disk and upload it again"
-            ),
+            Ok(()) => {
+                error!(
+                    %digest, quarantine = %to.display(),
+                    "a blob's bytes are not what its digest says: it was put in quarantine; check the disk, and upload it again if no other node holds it"
+                );
+                self.lose(*digest);
+            }
             Err(error) => {
                 error!(%digest, file = %path.display(), %error, "a damaged blob cannot be moved to quarantine")
             }
         }
-    }
-
-    /// Says that a blob is about to be named: the collector leaves it alone for its grace. Answers its size, or
-    /// `None` if it is not here.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub fn hold(&self, digest: &Digest) -> io::Result<Option<u64>> {
-        let _naming = self.lock_names();
-        match File::open(self.path(digest)) {
-            Ok(file) => self.touch(digest, &file).map(|stamp| Some(stamp.size())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Makes the file young again; that changes its ctime, so what was known of it is carried over.
-    fn touch(&self, digest: &Digest, file: &File) -> io::Result<Stamp> {
-        let good = matches!(self.verifier.verdict(digest, Stamp::of(file)?), Some(Ok(())));
-        file.set_modified(SystemTime::now())?;
-        let stamp = Stamp::of(file)?;
-        if good {
-            self.verifier.remember(*digest, stamp);
-        }
-        Ok(stamp)
     }
 
     /// A new file for an upload.
@@ -259,7 +248,6 @@ impl Store {
         if let Ok(old) = File::open(&path)
             && matches!(self.verifier.verdict(&digest, Stamp::of(&old)?), Some(Ok(())))
         {
-            self.touch(&digest, &old)?;
             return Ok(Received { digest, size, fresh: false });
         }
         let folder = path.parent().expect("a blob's path has a folder");

@@ -1,4 +1,4 @@
-//! The body of an answer: bytes at hand, or parts of a file that are read while they are sent.
+//! The body of an answer: bytes at hand, parts of a file that are read while they are sent, or bytes of another node.
 
 use std::io;
 use std::pin::Pin;
@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use super::relay::Relay;
 use super::stream::Stream;
 
 /// The body of an answer; its length is always known, so nothing is ever sent in chunks of HTTP.
@@ -16,6 +17,8 @@ pub enum Body {
     Bytes(Option<Bytes>),
     /// Read while it is sent.
     Stream(Box<Stream>),
+    /// Passed on from another node as it comes.
+    Relay(Box<Relay>),
 }
 
 impl Body {
@@ -31,6 +34,7 @@ impl Body {
         match self {
             Self::Bytes(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
             Self::Stream(stream) => stream.remaining(),
+            Self::Relay(relay) => relay.remaining(),
         }
     }
 }
@@ -49,6 +53,7 @@ impl http_body::Body for Body {
         match self.get_mut() {
             Self::Bytes(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Stream(stream) => stream.poll_next(context).map(|next| next.map(|read| read.map(Frame::data))),
+            Self::Relay(relay) => relay.poll_next(context).map(|next| next.map(|read| read.map(Frame::data))),
         }
     }
 

@@ -16,7 +16,7 @@ use super::content::{self, Meta, Range};
 use super::respond::{self, Answer, Plan};
 use super::sniff;
 use super::stream::{PIECE_BYTES, Piece, Reader, Stream};
-use super::{BlobError, Questions, date};
+use super::{BlobError, Questions, date, relay};
 
 /// Answers a request for an asset.
 pub(super) async fn serve(
@@ -31,8 +31,27 @@ pub(super) async fn serve(
     let opened = opened.unwrap_or_else(|error| Err(BlobError::Unreadable(error.to_string())));
     match opened {
         Ok(opened) => send(opened, reader, method, headers, asset).await,
-        Err(reason) => refuse(asset, &reason),
+        Err(reason) => elsewhere(questions, method, headers, asset, &reason).await,
     }
+}
+
+/// What is not here may be on another node.
+async fn elsewhere(
+    questions: &Arc<dyn Questions>,
+    method: &Method,
+    headers: &HeaderMap,
+    asset: &Stored<Asset>,
+    reason: &BlobError,
+) -> Answer {
+    let etag = format!("\"{}\"", asset.value.digest);
+    let passed_on = relay::serve(questions, method, headers, asset, meta(asset, &etag), media_of(&asset.value)).await;
+    passed_on.unwrap_or_else(|_| refuse(asset, reason))
+}
+
+/// The same on every node: it comes from the replicated state, not from a file.
+fn meta<'a>(asset: &Stored<Asset>, etag: &'a str) -> Meta<'a> {
+    let modified = Some(date::seconds(asset.updated_at)).filter(|seconds| *seconds > 0);
+    Meta { size: asset.value.size, etag, modified }
 }
 
 fn refuse(asset: &Stored<Asset>, reason: &BlobError) -> Answer {
@@ -86,9 +105,7 @@ async fn send(
 ) -> Answer {
     let digest = asset.value.digest.to_string();
     let etag = format!("\"{digest}\"");
-    // The same on every node: it comes from the replicated state, not from a file.
-    let modified = Some(date::seconds(asset.updated_at)).filter(|seconds| *seconds > 0);
-    let meta = Meta { size: asset.value.size, etag: &etag, modified };
+    let meta = meta(asset, &etag);
     let (mut answer, ranges) = match respond::plan(content::decide(method, headers, meta), meta, &opened.media) {
         Plan::Done(answer) => return answer,
         Plan::Send { answer, ranges } => (answer, ranges),

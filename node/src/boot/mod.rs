@@ -1,7 +1,7 @@
 //! Boot HTTP: the scripts, configs and files that machines fetch, at matchbox's paths and with matchbox's answers.
 //!
-//! `labels`, `path`, `sniff`, `date`, `content`, `script`, `guard`, `ignition` and `listing` decide and are pure; `answer`
-//! puts their decisions together; `body`, `pace`, `gate` and `server` are the driver that reads blobs and holds the sockets.
+//! `labels`, `path`, `sniff`, `date`, `content`, `line`, `nodes`, `script`, `guard`, `ignition` and `listing` decide and are
+//! pure; `answer` puts their decisions together; `body`, `pace`, `gate` and `server` are the driver that reads blobs and holds the sockets.
 
 mod answer;
 mod body;
@@ -15,11 +15,14 @@ mod gate;
 mod guard;
 mod ignition;
 mod labels;
+mod line;
 mod listing;
+mod nodes;
 mod pace;
 mod path;
 #[cfg(test)]
 mod proptests;
+mod relay;
 mod respond;
 mod script;
 mod server;
@@ -27,16 +30,22 @@ mod sniff;
 mod stream;
 
 use std::fs::File;
+use std::io;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use raft::state::{State, TemplateKind};
 use raft::types::{Digest, Mac};
 
 pub use body::Body;
 pub use check::check_template;
 pub use labels::Labels;
+pub use nodes::{Whereabouts, for_questions};
 pub use script::autoexec;
 pub use server::{BindError, Server, bind};
 
@@ -45,11 +54,22 @@ pub trait Questions: Send + Sync + 'static {
     /// The replicated state as last applied here.
     fn state(&self) -> Arc<State>;
 
+    /// Where machines find this cluster now.
+    fn whereabouts(&self) -> Whereabouts;
+
     /// Opens the bytes of a blob, verified. Called on a thread that may block.
     ///
     /// # Errors
     /// Why the bytes cannot be served from here right now; the client is told to come back.
     fn open(&self, digest: &Digest) -> Result<File, BlobError>;
+
+    /// A part of a blob that is not here, from another node; resolves when its first bytes have come.
+    ///
+    /// # Errors
+    /// Why it cannot be had from anywhere; the client is told to come back.
+    fn fetch(&self, _digest: &Digest, _part: Range<u64>) -> BoxFuture<'static, Fetched> {
+        futures::future::ready(Err(BlobError::Missing)).boxed()
+    }
 
     /// A boot loader by file name, or the script in its place for an iPXE that loads iPXE again.
     fn loader(&self, name: &str, client: LoaderClient) -> Option<Loader>;
@@ -57,6 +77,9 @@ pub trait Questions: Send + Sync + 'static {
     /// Takes note of what a machine did.
     fn seen(&self, seen: Seen<'_>);
 }
+
+/// Bytes on their way from another node: all of them, or an error in place of the rest.
+pub type Fetched = Result<BoxStream<'static, io::Result<Bytes>>, BlobError>;
 
 /// Who asks for a boot loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

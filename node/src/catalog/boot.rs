@@ -1,22 +1,30 @@
 //! What boot HTTP asks: the state, the bytes behind a digest, boot loaders; and what it tells of machines.
 
 use std::fs::File;
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
 use raft::state::{Sighting, State};
 use raft::types::Digest;
 use tracing::{debug, info};
 
 use super::Catalog;
 use crate::assets::ReadError;
-use crate::boot::{BlobError, Event, Loader, LoaderClient, Questions, Seen};
+use crate::boot::{BlobError, Event, Fetched, Loader, LoaderClient, Questions, Seen, Whereabouts};
 use crate::sightings;
 use crate::tftp::Signature;
 
 impl Questions for Catalog {
     fn state(&self) -> Arc<State> {
         self.cluster.read()
+    }
+
+    fn whereabouts(&self) -> Whereabouts {
+        Self::whereabouts(self)
     }
 
     fn open(&self, digest: &Digest) -> Result<File, BlobError> {
@@ -26,6 +34,20 @@ impl Questions for Catalog {
             ReadError::Busy => BlobError::Busy,
             ReadError::Unreadable(reason) => BlobError::Unreadable(reason),
         })
+    }
+
+    fn fetch(&self, digest: &Digest, part: Range<u64>) -> BoxFuture<'static, Fetched> {
+        let (replicator, digest) = (self.replicator.clone(), *digest);
+        async move {
+            match replicator.fetch(digest, part).await {
+                Ok(bytes) => Ok(bytes.map(|piece| piece.map_err(io::Error::other)).boxed()),
+                Err(error) => {
+                    debug!(%digest, %error, "a blob that is not here cannot be had from another node");
+                    Err(BlobError::Missing)
+                }
+            }
+        }
+        .boxed()
     }
 
     fn loader(&self, name: &str, client: LoaderClient) -> Option<Loader> {

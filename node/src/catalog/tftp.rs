@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tracing::{debug, info, warn};
 
 use super::Catalog;
+use crate::assets::ReadError;
 use crate::tftp::names::Meaning;
 use crate::tftp::{Client, Ending, Event, Lookup, Name, Outcome, Questions, What};
 
@@ -58,7 +59,13 @@ impl Catalog {
     fn file(&self, asset: &raft::state::Asset) -> Lookup {
         match self.store.ready(&asset.digest) {
             Ok((path, size)) => Lookup::File { path, size },
-            // Being verified, or fetched again one day: the client asks again.
+            // Fetched before all others now: it is here when the client repeats itself, which an error would keep it from.
+            Err(ReadError::Missing | ReadError::Damaged) if self.replicator.is_elsewhere(&asset.digest) => {
+                debug!(name = asset.name, "an asset that is asked for by TFTP is fetched from another node");
+                self.replicator.missing(asset.digest);
+                Lookup::Ignore
+            }
+            // Being verified, or nowhere.
             Err(error) => {
                 debug!(name = asset.name, %error, "an asset cannot be sent by TFTP right now");
                 Lookup::Busy

@@ -31,6 +31,9 @@ pub struct Arguments {
     /// Accept groups with equal selectors; the lowest id wins
     #[arg(long)]
     allow_ties: bool,
+    /// Name assets although only one node holds their bytes
+    #[arg(long)]
+    allow_single_copy: bool,
 }
 
 /// Kinds that can be replaced as a whole.
@@ -68,7 +71,8 @@ pub(super) fn run(connection: &Connection, arguments: &Arguments, terminal: &mut
         let kinds: Vec<&str> = read.iter().filter_map(|document| document.value["kind"].as_str()).collect();
         none_wiped(&replace, &kinds)?;
     }
-    let how = How { replace: &replace, dry_run: arguments.dry_run, allow_ties: arguments.allow_ties, promised: &[] };
+    let &Arguments { dry_run, allow_ties, allow_single_copy, .. } = arguments;
+    let how = How { replace: &replace, dry_run, allow_ties, allow_single_copy, promised: &[] };
     send(&connection.open()?, connection.format, &read, how, terminal)
 }
 
@@ -123,6 +127,7 @@ pub(super) struct How<'a> {
     pub(super) replace: &'a [&'a str],
     pub(super) dry_run: bool,
     pub(super) allow_ties: bool,
+    pub(super) allow_single_copy: bool,
     /// Bytes that a dry run takes as sent.
     pub(super) promised: &'a [Digest],
 }
@@ -148,8 +153,11 @@ pub(super) fn send_items(
     how: How<'_>,
     terminal: &mut Terminal<'_>,
 ) -> Result<(), Failure> {
-    let How { replace, dry_run, allow_ties, promised } = how;
-    let rest = json!({"replace": replace, "allow_ties": allow_ties, "dry_run": dry_run, "promised": promised});
+    let How { replace, dry_run, allow_ties, allow_single_copy, promised } = how;
+    let rest = json!({
+        "replace": replace, "allow_ties": allow_ties, "allow_single_copy": allow_single_copy, "dry_run": dry_run,
+        "promised": promised,
+    });
     let rest = rest.to_string();
     let body = format!("{{\"items\":[{}],{}", items.join(","), &rest[1..]);
     let answer = client.send(Method::POST, "/apply", &[], body.as_bytes());

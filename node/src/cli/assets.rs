@@ -31,6 +31,9 @@ pub enum Action {
         /// Content-Type to serve it with [default: by the name]
         #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true)]
         media_type: String,
+        /// Give it its name although only one node holds its bytes; they are lost with that disk until another has them
+        #[arg(long)]
+        allow_single_copy: bool,
     },
     /// List assets
     List {
@@ -55,25 +58,35 @@ pub enum Action {
 pub(super) fn run(connection: &Connection, action: Action, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let client = connection.open()?;
     match action {
-        Action::Put { name, file, digest, media_type } => {
+        Action::Put { name, file, digest, media_type, allow_single_copy } => {
             let origin = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             nameable(&name, &media_type, &origin)?;
             let upload = store(&client, &name, &file, digest)?;
             let item = item(&name, upload, &media_type, &origin);
             let place = format!("asset/{name}");
-            send_items(&client, connection.format, &[item], &[&place], How::default(), terminal)
+            let how = How { allow_single_copy, ..How::default() };
+            send_items(&client, connection.format, &[item], &[&place], how, terminal)
         }
         Action::List { prefix } => {
             let items = list(&client, "/assets", &[("prefix", prefix.as_deref())])?;
             let row = |item: &Value| {
-                let stored = if item["stored"] == true { "" } else { "no bytes here" };
                 let size = bytes(item["size"].as_u64().unwrap_or(0));
-                vec![text(&item["name"]), size, text(&item["digest"]), changed(item), stored.into()]
+                vec![text(&item["name"]), size, text(&item["digest"]), changed(item), nodes(item)]
             };
-            show_list(connection.format, &["NAME", "SIZE", "SHA256", "CHANGED", ""], items, row, terminal)
+            show_list(connection.format, &["NAME", "SIZE", "SHA256", "CHANGED", "NODES"], items, row, terminal)
         }
         Action::Get { name, file } => get(&client, &name, file.as_deref(), terminal),
         Action::Rm { name } => delete(&client, connection.format, "asset", &format!("/assets/{name}"), &name, terminal),
+    }
+}
+
+/// Which nodes hold the bytes of an asset; empty where there is only one node.
+fn nodes(item: &Value) -> String {
+    let copies: Vec<String> = item["copies"].as_array().into_iter().flatten().map(Value::to_string).collect();
+    match (item["under_replicated"] == true, item["stored"] == true) {
+        (true, _) => format!("{} (too few)", copies.join(",")),
+        (false, false) if copies.is_empty() => "no bytes here".into(),
+        (false, _) => copies.join(","),
     }
 }
 

@@ -45,6 +45,9 @@ pub struct Matchbox {
     /// Say what would happen and change nothing; no files are sent either
     #[arg(long)]
     dry_run: bool,
+    /// Name assets although only one node holds their bytes
+    #[arg(long)]
+    allow_single_copy: bool,
 }
 
 /// The kinds that `--replace` is about, and where the API lists them.
@@ -84,7 +87,13 @@ pub(super) fn run(connection: &Connection, action: Action, terminal: &mut Termin
     let kinds: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).filter(|_| arguments.replace).collect();
     let places: Vec<&str> = batch.places.iter().map(String::as_str).collect();
     // A matchbox directory may hold groups with equal selectors; there the lowest id wins, and so it does here.
-    let how = How { replace: &kinds, dry_run: arguments.dry_run, allow_ties: true, promised: &batch.promised };
+    let how = How {
+        replace: &kinds,
+        dry_run: arguments.dry_run,
+        allow_ties: true,
+        allow_single_copy: arguments.allow_single_copy,
+        promised: &batch.promised,
+    };
     send_items(&client, connection.format, &batch.items, &places, how, terminal)?;
     if read.problems.is_empty() {
         return Ok(());

@@ -82,10 +82,10 @@ impl Server {
             .enable_all()
             .build()
             .expect("the test's own set-up");
-        let cluster = Cluster::open(Options { dir: dir.path().join("raft"), engine: EngineKind::Memory })
-            .expect("the test's own set-up");
+        let cluster =
+            Cluster::open(Options::alone(dir.path().join("raft"), EngineKind::Memory)).expect("the test's own set-up");
         let store = Arc::new(Store::open(blobs).expect("the test's own set-up"));
-        let tls = admin::tls::server_config(dir.path(), None, &[]).expect("the test's own set-up");
+        let tls = admin::tls::Tls::open(dir.path(), None, &[]).expect("the test's own set-up").config();
         runtime.block_on(admin::bootstrap::first_token(&cluster, dir.path())).expect("the test's own set-up");
         let token =
             std::fs::read_to_string(dir.path().join("admin.token")).expect("the test's own set-up").trim().to_owned();

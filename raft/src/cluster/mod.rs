@@ -1,33 +1,43 @@
 //! The handle the rest of the program holds: propose changes, read state, see health.
 
+mod desk;
+mod heard;
+mod lead;
+mod lease;
+mod membership;
 mod open;
 mod tuning;
+mod witness;
 
-use std::path::PathBuf;
+use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use openraft::ServerState;
-use openraft::error::{ClientWriteError, RaftError};
-use openraft::raft::ClientWriteResponse;
 use openraft::rt::watch::{Watch, WatchReceiver as _};
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::{Semaphore, watch};
-use tokio::time::error::Elapsed;
+use tokio::sync::watch;
 
 pub use crate::failure::Fatal;
+pub use desk::{HandOver, LEADER_WAIT};
+pub use lease::Lease;
+pub use membership::ALIVE_WITHIN;
 pub use open::OpenError;
 pub use tuning::{Syncing, Timing, Tuning};
+
+pub(crate) use heard::Heard;
 
 use crate::codec::{self, Identity};
 use crate::command::{Command, Outcome};
 use crate::failure::Health;
 use crate::home::{Home, cluster_name};
+use crate::peer::{Ask, CallAnswer, CallProblem, Dialer, JoinAsk, PeerOptions, PeerView, ProblemKind, RemoveAsk};
 use crate::snapshot::Snapshots;
-use crate::state::State;
+use crate::state::{Member, NewMember, State};
 use crate::state_machine::{ReadModel, StateMachine};
-use crate::type_config::{Proposal, TypeConfig};
+use crate::type_config::{Leadership, Proposal, TypeConfig};
 use crate::types::LogIndex;
 use crate::writer::Writer;
 
@@ -39,13 +49,18 @@ pub const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const INFLIGHT_UNITS_MAX: u32 = 1024;
 const INFLIGHT_UNIT: usize = 64 * 1024;
 
+/// How long the leader may take to say how the others are.
+const OVERVIEW_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a change of membership or leadership may take.
+const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// How long each step of stopping may take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the disk may take for what is queued when stopping.
 const STOP_DISK_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Raft = openraft::Raft<TypeConfig, StateMachine>;
-type Metrics = <TokioWatch as Watch>::Receiver<openraft::RaftMetrics<TypeConfig>>;
+pub(crate) type Raft = openraft::Raft<TypeConfig, StateMachine>;
+pub(crate) type Metrics = <TokioWatch as Watch>::Receiver<openraft::RaftMetrics<TypeConfig>>;
 type TokioWatch = <openraft::TokioRuntime as openraft::AsyncRuntime>::Watch;
 
 /// Which storage engine holds the log and the state.
@@ -58,12 +73,22 @@ pub enum EngineKind {
 }
 
 /// How to open.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Options {
     /// A directory for this crate alone.
     pub dir: PathBuf,
     /// What to keep the data in.
     pub engine: EngineKind,
+    /// How to talk to other nodes; `None`: this one is alone.
+    pub peers: Option<PeerOptions>,
+}
+
+impl Options {
+    /// A node that is alone.
+    #[must_use]
+    pub fn alone(dir: PathBuf, engine: EngineKind) -> Self {
+        Self { dir, engine, peers: None }
+    }
 }
 
 /// Why a proposal was not committed (an outcome of `Refused` is a committed answer, not an error).
@@ -72,6 +97,9 @@ pub enum ProposeError {
     /// No leader that can commit right now; nothing was written.
     #[error("no leader can take changes right now")]
     Unavailable,
+    /// What was asked for is not possible now; in words for people.
+    #[error("{0}")]
+    Refused(String),
     /// The answer did not come in time, or this node stopped meanwhile: it may or may not have been applied; repeat with
     /// the same idempotency key.
     #[error("no answer (within {0:?}); the change may or may not have been applied")]
@@ -98,7 +126,7 @@ impl ProposeError {
 }
 
 /// A change that is durable.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Committed {
     /// The log entry it is.
     pub index: LogIndex,
@@ -133,6 +161,15 @@ pub struct Status {
     pub caught_up: bool,
 }
 
+/// The nodes as their leader sees them.
+#[derive(Debug, Clone, Default)]
+pub struct Overview {
+    /// Who leads; `None` if that is not known, and then there are no peers either.
+    pub leader: Option<u64>,
+    /// All members of the Raft group, this node and the leader included.
+    pub peers: Vec<PeerView>,
+}
+
 /// Handle; cheap to clone. Its methods may be called from any runtime.
 #[derive(Clone)]
 pub struct Cluster {
@@ -140,7 +177,10 @@ pub struct Cluster {
 }
 
 struct Inner {
-    raft: Mutex<Option<Raft>>,
+    desk: Mutex<Option<desk::Desk>>,
+    dialer: Dialer,
+    heard: Arc<Heard>,
+    timing: Timing,
     runtime: Mutex<Option<Runtime>>,
     handle: Handle,
     metrics: Metrics,
@@ -150,7 +190,6 @@ struct Inner {
     identity: Identity,
     caught_up: Arc<AtomicBool>,
     snapshots: Snapshots,
-    inflight: Arc<Semaphore>,
     home: Mutex<Option<Home>>,
 }
 
@@ -170,7 +209,7 @@ impl Cluster {
     /// As `open`, and for timings that cannot work.
     pub fn open_tuned(options: Options, tuning: Tuning) -> Result<Self, OpenError> {
         // A thread of its own: the caller may be inside a runtime, where one must not wait.
-        let opening = std::thread::Builder::new().name("raft-open".into()).spawn(move || open::open(&options, tuning));
+        let opening = std::thread::Builder::new().name("raft-open".into()).spawn(move || open::open(options, tuning));
         let opening = opening.map_err(|error| OpenError(format!("no thread for opening the data: {error}")))?;
         opening.join().unwrap_or_else(|_| Err(OpenError("opening the data panicked; this is a bug: report it".into())))
     }
@@ -181,33 +220,146 @@ impl Cluster {
         self.inner.model.state()
     }
 
-    /// Replicates a command; returns once it is durable on a quorum and applied here.
+    /// Makes the directory of a node that was given its id by a cluster; `open` then waits to be sent the log.
+    ///
+    /// # Errors
+    /// When it is in use already or cannot be written.
+    pub fn adopt(dir: &Path, identity: &Identity) -> Result<(), OpenError> {
+        open::adopt(dir, identity)
+    }
+
+    /// Which cluster and node this is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.inner.identity
+    }
+
+    /// The timing this node was opened with.
+    #[must_use]
+    pub fn timing(&self) -> Timing {
+        self.inner.timing
+    }
+
+    /// Replicates a command, through the leader wherever that is; returns once it is durable on a quorum and applied here.
     ///
     /// # Errors
     /// See `ProposeError`; `Unknown` and `Fatal` leave open whether it was applied.
     pub async fn propose(&self, command: Command) -> Result<Committed, ProposeError> {
-        let bytes = codec::payload_bytes(&command).unwrap_or(usize::MAX);
-        if bytes > COMMAND_BYTES_MAX {
-            return Err(ProposeError::TooLarge { bytes, max: COMMAND_BYTES_MAX });
+        let bytes = check_size(&command)?;
+        self.at_desk(move |desk| async move { desk.propose(command, bytes).await }).await
+    }
+
+    /// Replicates a command as the leader, and only while that leadership lasts.
+    ///
+    /// # Errors
+    /// As `propose`; `Unavailable` once another leadership has begun.
+    pub async fn propose_as(&self, leadership: Leadership, command: Command) -> Result<Committed, ProposeError> {
+        check_size(&command)?;
+        let proposal = Proposal(Arc::new(command));
+        self.at_desk(move |desk| async move { desk.write(proposal, Some(leadership)).await }).await
+    }
+
+    /// Hands leadership to a node (`None`: to the best there is) and returns which. Whatever was set by `on_hand_over` is
+    /// done on the leader first.
+    ///
+    /// # Errors
+    /// `Refused` says why that node cannot lead.
+    pub async fn transfer(&self, to: Option<u64>) -> Result<u64, ProposeError> {
+        let here = move |desk: desk::Desk| async move { desk.hand_over(to).await.map(CallAnswer::HandedOver) };
+        match self.routed(Ask::HandOver(to), here).await? {
+            CallAnswer::HandedOver(next) => Ok(next),
+            _ => Err(ProposeError::Unknown(MEMBERSHIP_TIMEOUT)),
         }
+    }
+
+    /// Lets a node in. It is sent the log, and votes as soon as it holds what it must serve. A node of the same name is
+    /// replaced by it, if that one is gone.
+    ///
+    /// # Errors
+    /// `Refused` says why not.
+    pub async fn join(&self, new: NewMember) -> Result<Member, ProposeError> {
+        let ask = Ask::Join(JoinAsk { new: new.clone() });
+        let here = move |desk: desk::Desk| {
+            let new = new.clone();
+            async move { desk.admit(new).await.map(CallAnswer::Joined) }
+        };
+        match self.routed(ask, here).await? {
+            CallAnswer::Joined(member) => Ok(member),
+            _ => Err(ProposeError::Unknown(MEMBERSHIP_TIMEOUT)),
+        }
+    }
+
+    /// Lets a node go for good.
+    ///
+    /// # Errors
+    /// `Refused` says what would be in danger; `force` accepts less safety, but never a cluster that cannot go on.
+    pub async fn remove(&self, id: u64, force: bool) -> Result<(), ProposeError> {
+        let here = move |desk: desk::Desk| async move { desk.dismiss(id, force).await.map(|()| CallAnswer::Removed) };
+        self.routed(Ask::Remove(RemoveAsk { id, force }), here).await.map(drop)
+    }
+
+    /// The nodes as their leader sees them, asked for within half a second.
+    pub async fn overview(&self) -> Overview {
+        let leader = self.status().leader;
+        let here = |desk: desk::Desk| async move { Ok(CallAnswer::Overview(desk.view())) };
+        let asked = async { self.routed(Ask::Overview, here).await };
+        match tokio::time::timeout(OVERVIEW_TIMEOUT, asked).await {
+            Ok(Ok(CallAnswer::Overview(peers))) => Overview { leader, peers },
+            _ => Overview { leader: None, peers: Vec::new() },
+        }
+    }
+
+    /// Sets what is done on this node before it hands leadership over.
+    pub fn on_hand_over(&self, hand_over: HandOver) {
+        if let Some(desk) = &*lock(&self.inner.desk) {
+            *lock(&desk.hand_over) = Some(hand_over);
+        }
+    }
+
+    /// Resolves once this node is known to have been removed from the cluster.
+    pub async fn removed(&self) {
+        let mut applied = self.applied();
+        let own = self.inner.identity.node;
+        let recorded = async {
+            while !self.read().was_removed(own) {
+                if applied.changed().await.is_err() {
+                    return std::future::pending().await;
+                }
+            }
+        };
+        tokio::select! {
+            () = recorded => {}
+            () = self.inner.dialer.removed() => {}
+        }
+    }
+
+    async fn routed<Here, Done>(&self, ask: Ask, here: Here) -> Result<CallAnswer, ProposeError>
+    where
+        Here: Fn(desk::Desk) -> Done + Send + Sync + 'static,
+        Done: Future<Output = Result<CallAnswer, CallProblem>> + Send + 'static,
+    {
+        self.at_desk(move |desk| async move { desk.routed(ask, MEMBERSHIP_TIMEOUT, false, here).await }).await
+    }
+
+    /// Works on our own runtime: a caller that goes away does not stop it half-way.
+    async fn at_desk<T, Work, Done>(&self, work: Work) -> Result<T, ProposeError>
+    where
+        T: Send + 'static,
+        Work: FnOnce(desk::Desk) -> Done + Send + 'static,
+        Done: Future<Output = Result<T, CallProblem>> + Send + 'static,
+    {
         let inner = &self.inner;
         if let Some(fatal) = inner.health.fatal() {
             return Err(ProposeError::Fatal(fatal));
         }
-        let raft = lock(&inner.raft).clone().ok_or(ProposeError::Unavailable)?;
-        let units = u32::try_from(bytes / INFLIGHT_UNIT + 1).unwrap_or(INFLIGHT_UNITS_MAX).min(INFLIGHT_UNITS_MAX);
-        let inflight = inner.inflight.clone();
+        let desk = lock(&inner.desk).clone().ok_or(ProposeError::Unavailable)?;
         let health = inner.health.clone();
-        let written = inner.handle.spawn(async move {
-            let room = tokio::time::timeout(PROPOSE_TIMEOUT, inflight.acquire_many(units)).await;
-            let _room = room.map_err(|_| ProposeError::Unavailable)?.map_err(|_| ProposeError::Unavailable)?;
-            let write = raft.client_write(Proposal(Arc::new(command)));
-            tokio::select! {
-                result = tokio::time::timeout(PROPOSE_TIMEOUT, write) => answer(result, &health),
-                fatal = health.failed() => Err(ProposeError::Fatal(fatal)),
-            }
-        });
-        written.await.unwrap_or_else(|_| Err(inner.gone()))
+        let done = inner.handle.spawn(work(desk)).await.map_err(|_| inner.gone())?;
+        done.map_err(|problem| match problem.kind {
+            ProblemKind::NotLeader | ProblemKind::Unavailable => ProposeError::Unavailable,
+            ProblemKind::Refused => ProposeError::Refused(problem.message),
+            ProblemKind::Unknown => health.fatal().map_or(ProposeError::Unknown(PROPOSE_TIMEOUT), ProposeError::Fatal),
+        })
     }
 
     /// The applied index as it moves.
@@ -264,24 +416,9 @@ impl Cluster {
     }
 }
 
-type Written = Result<ClientWriteResponse<TypeConfig>, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>;
-
-fn answer(result: Result<Written, Elapsed>, health: &Health) -> Result<Committed, ProposeError> {
-    match result {
-        Ok(Ok(response)) => {
-            let index = LogIndex(response.log_id.index);
-            let outcome = response.data.0.expect("a command is answered with an outcome");
-            Ok(Committed { index, outcome })
-        }
-        Ok(Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)))) | Err(_) => {
-            Err(ProposeError::Unknown(PROPOSE_TIMEOUT))
-        }
-        Ok(Err(RaftError::APIError(_))) => Err(ProposeError::Unavailable),
-        Ok(Err(RaftError::Fatal(error))) => {
-            let reason = health.fatal().unwrap_or_else(|| Fatal(format!("the replicated state has stopped: {error}")));
-            Err(ProposeError::Fatal(reason))
-        }
-    }
+fn check_size(command: &Command) -> Result<usize, ProposeError> {
+    let bytes = codec::payload_bytes(command).unwrap_or(usize::MAX);
+    if bytes > COMMAND_BYTES_MAX { Err(ProposeError::TooLarge { bytes, max: COMMAND_BYTES_MAX }) } else { Ok(bytes) }
 }
 
 fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -296,10 +433,10 @@ impl Inner {
 
     /// First Raft, then its runtime with whatever still holds the store, then the writer, then the lock.
     fn stop(&self) {
-        let Some(raft) = lock(&self.raft).take() else { return };
+        let Some(desk) = lock(&self.desk).take() else { return };
         if let Some(runtime) = lock(&self.runtime).take() {
-            let _ = runtime.block_on(async { tokio::time::timeout(STOP_TIMEOUT, raft.shutdown()).await });
-            drop(raft);
+            let _ = runtime.block_on(async { tokio::time::timeout(STOP_TIMEOUT, desk.raft.shutdown()).await });
+            drop(desk);
             runtime.shutdown_timeout(STOP_TIMEOUT);
         }
         let ended = self.snapshots.stop(STOP_TIMEOUT);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openraft::error::InitializeError;
 use openraft::error::RaftError;
@@ -12,8 +12,10 @@ use openraft::rt::watch::WatchReceiver as _;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
+use super::desk::Desk;
 use super::{
-    Cluster, EngineKind, INFLIGHT_UNITS_MAX, Inner, Options, Raft, STOP_DISK_TIMEOUT, STOP_TIMEOUT, Syncing, Tuning,
+    Cluster, EngineKind, Heard, INFLIGHT_UNITS_MAX, Inner, Options, Raft, STOP_DISK_TIMEOUT, STOP_TIMEOUT, Syncing,
+    Tuning, lead, witness,
 };
 use crate::codec::Identity;
 use crate::engine::{Engine, EngineError, Expect, MemoryEngine, RocksEngine, RocksOptions};
@@ -21,7 +23,7 @@ use crate::failure::{DAMAGE_HINT, Fatal, Health, write_hint};
 use crate::home::{Home, HomeError, cluster_name};
 use crate::log_store::{self, LogStore, Tail};
 use crate::mark::MarkFile;
-use crate::network::Peers;
+use crate::peer::{Answering, CallHandler, Calls, Dialer, PeerOptions, Peers, Server};
 use crate::snapshot::{SnapshotError, Snapshots};
 use crate::state_machine::{self, Parts, ReadModel, StateMachine};
 use crate::type_config::Peer;
@@ -33,6 +35,8 @@ const WORKER_THREADS: usize = 2;
 const BLOCKING_THREADS_MAX: usize = 4;
 /// How long applying what the log holds beyond the state may take at start without any progress.
 const RECOVERY_STALL_MAX: Duration = Duration::from_secs(60);
+/// Priority of our threads over others of this computer.
+const NICE: i32 = -10;
 /// How often the size of the log is looked at.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(1);
 
@@ -57,12 +61,110 @@ fn fail(what: &str, path: &Path, detail: &dyn std::fmt::Display, hint: &str) -> 
     Fatal::at(what, path, detail, hint).into()
 }
 
-pub(super) fn open(options: &Options, tuning: Tuning) -> Result<Cluster, OpenError> {
-    let mut home = Home::open(&options.dir)?;
+/// Makes the directory of a node that was given its id by others: everything but the log.
+pub(super) fn adopt(dir: &Path, identity: &Identity) -> Result<(), OpenError> {
+    let mut home = Home::open(dir)?;
+    if !home.is_new() {
+        return Err(OpenError(format!("{} belongs to a node already; name an empty directory", dir.display())));
+    }
+    let engine = open_engine(&home, EngineKind::RocksDb, true, None)?;
+    home.take_on(&*engine, identity)?;
+    drop(engine);
+    new_mark(&home, true)?;
+    Ok(home.seal(identity)?)
+}
+
+/// The node that a cluster begins with.
+const FOUNDER: u64 = 1;
+/// Slack for the time between what a peer sent and when this node noticed.
+const GUARD_MARGIN: Duration = Duration::from_millis(50);
+
+pub(super) fn open(options: Options, tuning: Tuning) -> Result<Cluster, OpenError> {
+    let opened = open_store(&options.dir, options.engine, &tuning)?;
+    let Opened { home, identity, snapshots, tail, health, writer, model, storage } = opened;
+    let runtime = runtime()?;
+    let not_before = Instant::now() + tuning.timing.election_max + GUARD_MARGIN;
+    let credentials = options.peers.as_ref().map(|peers| peers.credentials.clone());
+    let dialer = Dialer::new(identity.clone(), credentials, tuning.timing.election_max);
+    let started = runtime.block_on(start(storage, &identity, tuning, &health, dialer.clone()));
+    let (raft, caught_up) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            runtime.shutdown_timeout(Duration::from_secs(5));
+            snapshots.stop(STOP_TIMEOUT);
+            writer.stop(STOP_DISK_TIMEOUT);
+            return Err(error);
+        }
+    };
+    let caught_up = Arc::new(AtomicBool::new(caught_up));
+    let heard = Arc::new(Heard::default());
+    let desk = Desk {
+        node: identity.node,
+        metrics: raft.metrics(),
+        raft: raft.clone(),
+        model: model.clone(),
+        health: health.clone(),
+        calls: Calls::new(dialer.clone()),
+        inflight: Arc::new(Semaphore::new(INFLIGHT_UNITS_MAX as usize)),
+        hand_over: Arc::default(),
+    };
+    runtime.spawn(catch_up(raft.clone(), caught_up.clone(), health.clone()));
+    runtime.spawn(watch_over(raft.clone(), health.clone()));
+    runtime.spawn(keep_log_short(raft, tail, tuning.snapshot_every_bytes));
+    if let Some(peers) = options.peers {
+        let answering = Answering {
+            identity: identity.clone(),
+            lease: tuning.timing.election_max,
+            raft: desk.raft.clone(),
+            model: model.clone(),
+            snapshots: snapshots.clone(),
+            no_votes_before: not_before,
+            heard: heard.clone(),
+            calls: handler(desk.clone()),
+        };
+        runtime.block_on(async { listen(peers, answering) })?;
+    }
+    runtime.spawn(lead::run(desk.clone()));
+    runtime.spawn(witness::stand_from(desk.clone(), not_before));
+    runtime.spawn(witness::witness(desk.clone(), heard.clone(), not_before));
+    Ok(Cluster {
+        inner: Arc::new(Inner {
+            metrics: desk.metrics.clone(),
+            desk: Mutex::new(Some(desk)),
+            dialer,
+            heard,
+            timing: tuning.timing,
+            handle: runtime.handle().clone(),
+            runtime: Mutex::new(Some(runtime)),
+            model,
+            health,
+            writer,
+            identity,
+            caught_up,
+            snapshots,
+            home: Mutex::new(Some(home)),
+        }),
+    })
+}
+
+/// Everything on disk, read and checked.
+struct Opened {
+    home: Home,
+    identity: Identity,
+    snapshots: Snapshots,
+    tail: Arc<Tail>,
+    health: Health,
+    writer: Writer,
+    model: Arc<ReadModel>,
+    storage: Storage,
+}
+
+fn open_store(dir: &Path, kind: EngineKind, tuning: &Tuning) -> Result<Opened, OpenError> {
+    let mut home = Home::open(dir)?;
     let sync = tuning.syncing == Syncing::On;
-    let on_disk = options.engine == EngineKind::RocksDb;
+    let on_disk = kind == EngineKind::RocksDb;
     let mark = if on_disk { open_mark(&home, sync)? } else { None };
-    let engine = open_engine(&home, options.engine, sync, mark.as_ref())?;
+    let engine = open_engine(&home, kind, sync, mark.as_ref())?;
     let identity = home.settle(&*engine, tuning.expect_cluster)?;
     let snapshots = open_snapshots(&home, &*engine, &identity, on_disk)?;
     let mark = match mark {
@@ -95,38 +197,24 @@ pub(super) fn open(options: &Options, tuning: Tuning) -> Result<Cluster, OpenErr
         log: LogStore::new(engine, tail.clone(), writer.clone(), health.clone(), place),
         machine: StateMachine::new(parts, loaded, model.clone()),
     };
-    let runtime = runtime()?;
-    let started = runtime.block_on(start(storage, &identity, tuning, &health));
-    let (raft, caught_up) = match started {
-        Ok(started) => started,
-        Err(error) => {
-            runtime.shutdown_timeout(Duration::from_secs(5));
-            snapshots.stop(STOP_TIMEOUT);
-            writer.stop(STOP_DISK_TIMEOUT);
-            return Err(error);
-        }
-    };
-    let metrics = raft.metrics();
-    let caught_up = Arc::new(AtomicBool::new(caught_up));
-    runtime.spawn(catch_up(raft.clone(), caught_up.clone(), health.clone()));
-    runtime.spawn(watch_over(raft.clone(), health.clone()));
-    runtime.spawn(keep_log_short(raft.clone(), tail, tuning.snapshot_every_bytes));
-    Ok(Cluster {
-        inner: Arc::new(Inner {
-            raft: Mutex::new(Some(raft)),
-            handle: runtime.handle().clone(),
-            runtime: Mutex::new(Some(runtime)),
-            metrics,
-            model,
-            health,
-            writer,
-            identity,
-            caught_up,
-            snapshots,
-            inflight: Arc::new(Semaphore::new(INFLIGHT_UNITS_MAX as usize)),
-            home: Mutex::new(Some(home)),
-        }),
+    Ok(Opened { home, identity, snapshots, tail, health, writer, model, storage })
+}
+
+fn handler(desk: Desk) -> CallHandler {
+    Arc::new(move |ask| {
+        let desk = desk.clone();
+        Box::pin(desk.answer(ask))
     })
+}
+
+/// Begins to answer peers.
+fn listen(peers: PeerOptions, answering: Answering) -> Result<(), OpenError> {
+    let PeerOptions { listener, credentials, http } = peers;
+    let failed = |error: std::io::Error| OpenError(format!("the port for peers cannot be served: {error}"));
+    listener.set_nonblocking(true).map_err(failed)?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
+    tokio::spawn(Server { listener, credentials, http, answering }.run());
+    Ok(())
 }
 
 fn runtime() -> Result<Runtime, OpenError> {
@@ -134,6 +222,10 @@ fn runtime() -> Result<Runtime, OpenError> {
         .worker_threads(WORKER_THREADS)
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .thread_name("raft")
+        // Heartbeats must not wait behind downloads and hashing. Without the right to it they just compete.
+        .on_thread_start(|| {
+            let _priority = rustix::process::nice(NICE);
+        })
         .enable_all()
         .build()
         .map_err(|error| OpenError(format!("no threads for the consensus: {error}")))
@@ -244,12 +336,13 @@ async fn start(
     identity: &Identity,
     tuning: Tuning,
     health: &Health,
+    dialer: Dialer,
 ) -> Result<(Raft, bool), OpenError> {
     let config = tuning.config(cluster_name(&identity.cluster))?;
     let stopped = |error: &dyn std::fmt::Display| {
         health.fatal().map_or_else(|| OpenError(format!("starting the consensus: {error}")), OpenError::from)
     };
-    let network = Peers::new(identity.clone());
+    let network = Peers::new(dialer);
     let raft = Raft::new(identity.node, Arc::new(config), network, storage.log, storage.machine)
         .await
         .map_err(|error| stopped(&error))?;
@@ -261,8 +354,11 @@ async fn start(
             }
             // The only voter need not wait for an election timeout: there is nobody whose lease it could break.
             raft.trigger().elect(false).await.map_err(|error| stopped(&error))?;
+        } else if identity.node != FOUNDER {
+            // The log, and with it who belongs to the cluster, comes from the leader.
+            return Ok(false);
         } else {
-            match raft.initialize(BTreeMap::from([(identity.node, Peer::default())])).await {
+            match raft.initialize(BTreeMap::from([(FOUNDER, Peer::default())])).await {
                 Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
                 Err(error) => return Err(stopped(&error)),
             }

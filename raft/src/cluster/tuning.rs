@@ -108,6 +108,8 @@ impl Tuning {
             enable_leader_restore: Some(false),
             // A leader without quorum falls silent now and then, so that a connected majority can go on.
             quorum_loss_probe_interval: Some(2 * election_max),
+            // Switched on once a restarted node no longer owes its vote to anybody.
+            enable_elect: false,
             snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every),
             max_in_snapshot_log_to_keep: self.keep_behind_snapshot,
             // Each purge costs a sync, so it takes many entries.

@@ -32,6 +32,12 @@ pub fn record_key(key: &RecordKey) -> Vec<u8> {
         RecordKey::Settings => (Kind::Settings, &[]),
         RecordKey::Machine(mac) => (Kind::Machine, mac.octets()),
         RecordKey::Replay(key) => (Kind::Replay, key.as_bytes()),
+        RecordKey::Member(id) => return [&[Kind::Member as u8], &id.to_be_bytes()[..]].concat(),
+        RecordKey::Roster => (Kind::Roster, &[]),
+        RecordKey::Cluster => (Kind::Cluster, &[]),
+        RecordKey::Vip => (Kind::Vip, &[]),
+        RecordKey::Blob(digest) => (Kind::Blob, &digest.0),
+        RecordKey::JoinToken(id) => (Kind::JoinToken, id.as_bytes()),
     };
     [&[kind as u8], name].concat()
 }

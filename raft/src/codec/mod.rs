@@ -65,6 +65,26 @@ pub enum Kind {
     Machine = 22,
     /// A remembered answer.
     Replay = 23,
+    /// A node.
+    Member = 24,
+    /// The ids that have been given to nodes.
+    Roster = 25,
+    /// What the nodes share about the cluster.
+    Cluster = 26,
+    /// Who holds the floating address.
+    Vip = 27,
+    /// Bytes and who holds them.
+    Blob = 28,
+    /// A join token.
+    JoinToken = 29,
+    /// The first word on a connection between nodes.
+    PeerHello = 40,
+    /// The answer to it.
+    PeerWelcome = 41,
+    /// A request between nodes.
+    PeerAsk = 42,
+    /// The answer to it.
+    PeerAnswer = 43,
 }
 
 /// Why bytes are not what they should be.

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{CodecError, Envelope, Kind, Published, encode_as};
-use crate::state::{Asset, Group, Machine, Profile, Record, Replay, Settings, Stored, Template, Token};
+use crate::state::{
+    Asset, Blob, ClusterSettings, Group, JoinToken, Machine, Member, Profile, Record, Replay, Roster, Settings, Stored,
+    Template, Token, VipRecord,
+};
 use crate::type_config::Proposal;
 
 /// A place in the log and the leadership that wrote it.
@@ -150,6 +153,12 @@ published! {
     Settings 1 Stored<Settings>,
     Machine 1 Machine,
     Replay 1 ReplayRecord,
+    Member 1 Member,
+    Roster 1 Roster,
+    Cluster 1 Stored<ClusterSettings>,
+    Vip 1 VipRecord,
+    Blob 1 Blob,
+    JoinToken 1 Stored<JoinToken>,
 }
 
 /// Wraps a record of the state.
@@ -169,6 +178,12 @@ pub fn encode_record(record: &Record) -> Result<Vec<u8>, CodecError> {
         Record::Settings(value) => wrap(&**value),
         Record::Machine(value) => wrap(&**value),
         Record::Replay(key, replay) => wrap(&ReplayRecord { key: key.clone(), replay: (**replay).clone() }),
+        Record::Member(value) => wrap(&**value),
+        Record::Roster(value) => wrap(value),
+        Record::Cluster(value) => wrap(&**value),
+        Record::Vip(value) => wrap(value),
+        Record::Blob(value) => wrap(&**value),
+        Record::JoinToken(value) => wrap(&**value),
     }
 }
 
@@ -200,6 +215,12 @@ pub fn decode_record(bytes: &[u8]) -> Result<Record, CodecError> {
             let stored = ReplayRecord::upcast(schema, payload)?;
             Record::Replay(stored.key, Arc::new(stored.replay))
         }
+        kind if kind == Kind::Member as u8 => Record::Member(read(schema, payload)?),
+        kind if kind == Kind::Roster as u8 => Record::Roster(Roster::upcast(schema, payload)?),
+        kind if kind == Kind::Cluster as u8 => Record::Cluster(read(schema, payload)?),
+        kind if kind == Kind::Vip as u8 => Record::Vip(VipRecord::upcast(schema, payload)?),
+        kind if kind == Kind::Blob as u8 => Record::Blob(read(schema, payload)?),
+        kind if kind == Kind::JoinToken as u8 => Record::JoinToken(read(schema, payload)?),
         kind => return Err(CodecError::Newer(format!("record kind {kind}"))),
     };
     Ok(record)

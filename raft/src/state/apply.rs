@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::validate::check_command;
 use super::{Kind, Record, RecordKey, State, Stored, check_edit};
 use crate::command::{Command, Edit, Effect, Guard, GuardedEdit, Outcome, Refusal, RefusalCode};
-use crate::types::{LogIndex, Mac};
+use crate::types::{LogIndex, Mac, Timestamp};
 
 /// The records a command touched, to be written or removed by the storage engine together with the applied index.
 pub type Touched = BTreeSet<RecordKey>;
@@ -79,10 +79,46 @@ impl Step<'_> {
         }
     }
 
+    pub(super) fn index(&self) -> LogIndex {
+        self.index
+    }
+
+    pub(super) fn at(&self) -> Timestamp {
+        self.command.at
+    }
+
     fn edit(&mut self, at: u32, guarded: &GuardedEdit) -> Result<Effect, Box<Refusal>> {
         check_edit(&guarded.edit).map_err(|refusal| Box::new(refusal.at(at)))?;
         self.check_guard(at, guarded)?;
-        Ok(match &guarded.edit {
+        if let Some(edited) = self.edit_cluster(&guarded.edit) {
+            return edited.map_err(|refusal| Box::new(refusal.at(at)));
+        }
+        self.edit_object(at, &guarded.edit)
+    }
+
+    /// Edits about the cluster itself.
+    fn edit_cluster(&mut self, edit: &Edit) -> Option<Result<Effect, Box<Refusal>>> {
+        Some(match edit {
+            Edit::AnnounceMember(said) => self.announce(said),
+            Edit::AddMember(new) => self.add_member(new),
+            Edit::RemoveMember(id) => self.remove_member(*id),
+            Edit::PutCluster(value) => {
+                let (effect, next) = self.stored(self.state.cluster.as_ref(), value);
+                Ok(self.write(effect, Record::Cluster(next)))
+            }
+            Edit::ClaimVip(node) => self.claim_vip(*node),
+            Edit::ReleaseVip(node, epoch) => self.release_vip(*node, *epoch),
+            Edit::ReportBlobs(node, held) => self.report_blobs(*node, held),
+            Edit::WithdrawBlobs(node, lost) => self.withdraw_blobs(*node, lost),
+            Edit::CondemnBlobs(digests) => self.condemn_blobs(digests),
+            Edit::PutJoinToken(token) => self.put_join_token(token),
+            Edit::DeleteJoinToken(id) => self.delete(0, RecordKey::JoinToken(id.clone())),
+            _ => return None,
+        })
+    }
+
+    fn edit_object(&mut self, at: u32, edit: &Edit) -> Result<Effect, Box<Refusal>> {
+        Ok(match edit {
             Edit::PutProfile(value) => {
                 let (effect, next) = self.stored(self.state.profiles.get(&value.id), value);
                 self.write(effect, Record::Profile(next))
@@ -97,6 +133,7 @@ impl Step<'_> {
                 self.write(effect, Record::Template(next))
             }
             Edit::PutAsset(value) => {
+                self.check_not_condemned(&value.name, &value.digest).map_err(|refusal| Box::new(refusal.at(at)))?;
                 let (effect, next) = self.stored(self.state.assets.get(&value.name), value);
                 self.write(effect, Record::Asset(next))
             }
@@ -116,11 +153,16 @@ impl Step<'_> {
             Edit::DeleteAsset(name) => self.delete(at, RecordKey::Asset(name.clone()))?,
             Edit::DeleteToken(id) => self.delete(at, RecordKey::Token(id.clone()))?,
             Edit::DeleteMachine(mac) => self.delete(at, self.machine_key(mac))?,
+            cluster => unreachable!("{cluster:?} is about the cluster itself"),
         })
     }
 
     /// The object as it will be stored: history kept, and untouched if nothing differs.
-    fn stored<T: Clone + PartialEq>(&self, old: Option<&Arc<Stored<T>>>, value: &T) -> (Effect, Arc<Stored<T>>) {
+    pub(super) fn stored<T: Clone + PartialEq>(
+        &self,
+        old: Option<&Arc<Stored<T>>>,
+        value: &T,
+    ) -> (Effect, Arc<Stored<T>>) {
         if let Some(same) = old.filter(|old| old.value == *value) {
             return (Effect::Unchanged, same.clone());
         }
@@ -188,7 +230,18 @@ impl Step<'_> {
             Edit::DeleteAsset(name) => RecordKey::Asset(name.clone()),
             Edit::DeleteToken(id) => RecordKey::Token(id.clone()),
             Edit::DeleteMachine(mac) | Edit::SetMachinePolicy(mac, _) => self.machine_key(mac),
-            Edit::Sightings(_) => return None,
+            Edit::PutCluster(_) => RecordKey::Cluster,
+            Edit::PutJoinToken(token) => RecordKey::JoinToken(token.id.clone()),
+            Edit::DeleteJoinToken(id) => RecordKey::JoinToken(id.clone()),
+            Edit::RemoveMember(id) => RecordKey::Member(*id),
+            Edit::Sightings(_)
+            | Edit::AnnounceMember(_)
+            | Edit::AddMember(_)
+            | Edit::ClaimVip(_)
+            | Edit::ReleaseVip(..)
+            | Edit::ReportBlobs(..)
+            | Edit::WithdrawBlobs(..)
+            | Edit::CondemnBlobs(_) => return None,
         })
     }
 
@@ -237,11 +290,17 @@ impl State {
             RecordKey::Profile(id) => self.profiles.remove(id).is_some(),
             RecordKey::Group(id) => self.remove_group(id),
             RecordKey::Template(kind, name) => self.templates.remove(&(*kind, name.clone())).is_some(),
-            RecordKey::Asset(name) => self.assets.remove(name).is_some(),
+            RecordKey::Asset(name) => self.remove_asset(name),
             RecordKey::Token(id) => self.tokens.remove(id).is_some(),
             RecordKey::Settings => self.settings.take().is_some(),
             RecordKey::Machine(mac) => self.remove_machine(mac),
             RecordKey::Replay(key) => self.remove_replay(key),
+            RecordKey::Member(id) => self.members.remove(id).is_some(),
+            RecordKey::Roster => false,
+            RecordKey::Cluster => self.cluster.take().is_some(),
+            RecordKey::Vip => self.vip.take().is_some(),
+            RecordKey::Blob(digest) => self.blobs.remove(digest).is_some(),
+            RecordKey::JoinToken(id) => self.join_tokens.remove(id).is_some(),
         }
     }
 
@@ -256,6 +315,13 @@ impl State {
             // Machines change with every sighting and carry no revision: a guard can only ask for absence.
             RecordKey::Machine(mac) => self.machines.get(mac).map(|_| LogIndex(0)),
             RecordKey::Replay(key) => self.replays.get(key).map(|replay| replay.index),
+            RecordKey::Cluster => self.cluster.as_ref().map(|stored| stored.revision),
+            RecordKey::JoinToken(id) => self.join_tokens.get(id).map(|stored| stored.revision),
+            // These carry no revision either.
+            RecordKey::Member(id) => self.members.get(id).map(|_| LogIndex(0)),
+            RecordKey::Blob(digest) => self.blobs.get(digest).map(|_| LogIndex(0)),
+            RecordKey::Vip => self.vip.map(|_| LogIndex(0)),
+            RecordKey::Roster => Some(LogIndex(0)),
         }
     }
 

@@ -4,7 +4,9 @@
 //! cheap (the maps share their structure), so readers hold a consistent snapshot while the next one is built.
 
 mod apply;
+mod apply_members;
 mod machine;
+mod members;
 mod objects;
 mod replays;
 mod select;
@@ -20,6 +22,10 @@ use serde::{Deserialize, Serialize};
 
 pub use apply::Touched;
 pub use machine::{Machine, MachinePolicy, MachinePolicyChange, Sighting};
+pub use members::{
+    Announcement, BLOBS_PER_COMMAND_MAX, Blob, ClusterSettings, JOIN_TOKENS_MAX, JoinToken, MEMBERS_MAX, Member,
+    NewMember, NodeKind, Roster, TwoNode, VipRecord,
+};
 pub use objects::{
     Asset, DhcpMode, Group, Kind, NetBoot, Profile, Role, ScriptStyle, Settings, Template, TemplateKind, Token,
 };
@@ -76,6 +82,12 @@ pub struct State {
     settings: Option<Arc<Stored<Settings>>>,
     machines: OrdMap<Mac, Arc<Machine>>,
     replays: OrdMap<String, Arc<Replay>>,
+    members: OrdMap<u64, Arc<Member>>,
+    roster: Roster,
+    cluster: Option<Arc<Stored<ClusterSettings>>>,
+    vip: Option<VipRecord>,
+    blobs: OrdMap<Digest, Arc<Blob>>,
+    join_tokens: Table<String, JoinToken>,
     // Derived from the above, never stored.
     selectors: SelectorIndex,
     machine_of_mac: OrdMap<Mac, Mac>,
@@ -85,6 +97,8 @@ pub struct State {
     machines_by_age: OrdSet<(Timestamp, Mac)>,
     replay_order: OrdMap<LogIndex, String>,
     replay_bytes: usize,
+    /// How many assets lead to the bytes.
+    names_of_digest: OrdMap<Digest, usize>,
 }
 
 impl State {
@@ -211,6 +225,18 @@ pub enum RecordKey {
     Machine(Mac),
     /// A remembered answer by idempotency key.
     Replay(String),
+    /// A node by id.
+    Member(u64),
+    /// The ids that have been given.
+    Roster,
+    /// What the nodes share about the cluster.
+    Cluster,
+    /// Who holds the floating address.
+    Vip,
+    /// Bytes and who holds them.
+    Blob(Digest),
+    /// A join token by id.
+    JoinToken(String),
 }
 
 /// One stored record.
@@ -232,6 +258,18 @@ pub enum Record {
     Machine(Arc<Machine>),
     /// A remembered answer under its idempotency key.
     Replay(String, Arc<Replay>),
+    /// A node.
+    Member(Arc<Member>),
+    /// The ids that have been given.
+    Roster(Roster),
+    /// What the nodes share about the cluster.
+    Cluster(Arc<Stored<ClusterSettings>>),
+    /// Who holds the floating address.
+    Vip(VipRecord),
+    /// Bytes and who holds them.
+    Blob(Arc<Blob>),
+    /// A join token.
+    JoinToken(Arc<Stored<JoinToken>>),
 }
 
 impl Record {
@@ -247,6 +285,12 @@ impl Record {
             Self::Settings(_) => RecordKey::Settings,
             Self::Machine(machine) => RecordKey::Machine(machine.macs[0].clone()),
             Self::Replay(key, _) => RecordKey::Replay(key.clone()),
+            Self::Member(member) => RecordKey::Member(member.id),
+            Self::Roster(_) => RecordKey::Roster,
+            Self::Cluster(_) => RecordKey::Cluster,
+            Self::Vip(_) => RecordKey::Vip,
+            Self::Blob(blob) => RecordKey::Blob(blob.digest),
+            Self::JoinToken(token) => RecordKey::JoinToken(token.value.id.clone()),
         }
     }
 }
@@ -263,6 +307,12 @@ impl fmt::Display for RecordKey {
             Self::Settings => f.write_str("settings"),
             Self::Machine(mac) => write!(f, "machine/{mac}"),
             Self::Replay(key) => write!(f, "idempotency-key/{key}"),
+            Self::Member(id) => write!(f, "member/{id}"),
+            Self::Roster => f.write_str("roster"),
+            Self::Cluster => f.write_str("cluster"),
+            Self::Vip => f.write_str("vip"),
+            Self::Blob(digest) => write!(f, "blob/{digest}"),
+            Self::JoinToken(id) => write!(f, "join-token/{id}"),
         }
     }
 }
@@ -282,6 +332,12 @@ impl State {
             RecordKey::Settings => self.settings.clone().map(Record::Settings),
             RecordKey::Machine(mac) => self.machines.get(mac).cloned().map(Record::Machine),
             RecordKey::Replay(key) => self.replays.get(key).map(|replay| Record::Replay(key.clone(), replay.clone())),
+            RecordKey::Member(id) => self.members.get(id).cloned().map(Record::Member),
+            RecordKey::Roster => (self.roster.last_node > 0).then_some(Record::Roster(self.roster)),
+            RecordKey::Cluster => self.cluster.clone().map(Record::Cluster),
+            RecordKey::Vip => self.vip.map(Record::Vip),
+            RecordKey::Blob(digest) => self.blobs.get(digest).cloned().map(Record::Blob),
+            RecordKey::JoinToken(id) => self.join_tokens.get(id).cloned().map(Record::JoinToken),
         }
     }
 
@@ -295,6 +351,12 @@ impl State {
         let settings = self.settings.iter().cloned().map(Record::Settings);
         let machines = self.machines.values().cloned().map(Record::Machine);
         let replays = self.replays.iter().map(|(key, replay)| Record::Replay(key.clone(), replay.clone()));
+        let members = self.members.values().cloned().map(Record::Member);
+        let roster = self.record(&RecordKey::Roster).into_iter();
+        let cluster = self.cluster.iter().cloned().map(Record::Cluster);
+        let vip = self.vip.iter().copied().map(Record::Vip);
+        let blobs = self.blobs.values().cloned().map(Record::Blob);
+        let join_tokens = self.join_tokens.values().cloned().map(Record::JoinToken);
         profiles
             .chain(groups)
             .chain(templates)
@@ -303,6 +365,12 @@ impl State {
             .chain(settings)
             .chain(machines)
             .chain(replays)
+            .chain(members)
+            .chain(roster)
+            .chain(cluster)
+            .chain(vip)
+            .chain(blobs)
+            .chain(join_tokens)
     }
 
     /// Puts a record back as it was stored, replacing any of its name.
@@ -313,17 +381,39 @@ impl State {
             Record::Template(template) => {
                 self.templates.insert((template.value.kind, template.value.name.clone()), template);
             }
-            Record::Asset(asset) => drop(self.assets.insert(asset.value.name.clone(), asset)),
+            Record::Asset(asset) => self.insert_asset(asset),
             Record::Token(token) => drop(self.tokens.insert(token.value.id.clone(), token)),
             Record::Settings(settings) => self.settings = Some(settings),
             Record::Machine(machine) => self.insert_machine(machine),
             Record::Replay(key, replay) => self.insert_replay(key, replay),
+            Record::Member(member) => drop(self.members.insert(member.id, member)),
+            Record::Roster(roster) => self.roster = roster,
+            Record::Cluster(cluster) => self.cluster = Some(cluster),
+            Record::Vip(record) => self.vip = Some(record),
+            Record::Blob(blob) => drop(self.blobs.insert(blob.digest, blob)),
+            Record::JoinToken(token) => drop(self.join_tokens.insert(token.value.id.clone(), token)),
         }
     }
 
     /// Says up to which log entry the restored records go.
     pub fn set_applied(&mut self, index: LogIndex) {
         self.applied = index;
+    }
+
+    fn insert_asset(&mut self, asset: Arc<Stored<Asset>>) {
+        self.remove_asset(&asset.value.name);
+        *self.names_of_digest.entry(asset.value.digest).or_insert(0) += 1;
+        self.assets.insert(asset.value.name.clone(), asset);
+    }
+
+    fn remove_asset(&mut self, name: &str) -> bool {
+        let Some(old) = self.assets.remove(name) else { return false };
+        let digest = old.value.digest;
+        match self.names_of_digest.get(&digest).copied() {
+            Some(names) if names > 1 => drop(self.names_of_digest.insert(digest, names - 1)),
+            _ => drop(self.names_of_digest.remove(&digest)),
+        }
+        true
     }
 
     fn insert_group(&mut self, group: Arc<Stored<Group>>) {

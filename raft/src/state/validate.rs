@@ -3,6 +3,7 @@
 //! These rules are part of the replicated state machine: all nodes must decide alike, so a new rule needs a new
 //! feature level. Rules of taste (a group needs a profile) belong to the admin API.
 
+use super::members::{BLOBS_PER_COMMAND_MAX, ClusterSettings};
 use super::objects::{Asset, Group, Profile, Settings, Template};
 use crate::command::{Command, Edit, Refusal, RefusalCode};
 use crate::types::Mac;
@@ -19,6 +20,8 @@ const SELECTORS_MAX: usize = 64;
 const METADATA_BYTES_MAX: usize = 1024 * 1024;
 /// Size of one template, in bytes.
 pub const TEMPLATE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How many DNS names a cluster has.
+const DNS_NAMES_MAX: usize = 32;
 /// How many sightings one command reports.
 pub const SIGHTINGS_MAX: usize = 1024;
 
@@ -58,7 +61,17 @@ pub fn check_edit(edit: &Edit) -> Check {
             .loader
             .as_ref()
             .map_or(Ok(()), |loader| check_loader(&format!("machine/{mac}"), "policy.loader", loader)),
-        Edit::Sightings(_)
+        Edit::AnnounceMember(said) => check_node(&said.name, &said.peer, &said.boot),
+        Edit::AddMember(new) => check_node(&new.name, &new.peer, &new.boot),
+        Edit::PutCluster(settings) => check_cluster(settings),
+        Edit::ReportBlobs(_, held) => check_blobs(held.len()),
+        Edit::WithdrawBlobs(_, digests) | Edit::CondemnBlobs(digests) => check_blobs(digests.len()),
+        Edit::PutJoinToken(token) => check_id(&format!("join-token/{}", token.id), "id", &token.id),
+        Edit::RemoveMember(_)
+        | Edit::ClaimVip(_)
+        | Edit::ReleaseVip(..)
+        | Edit::DeleteJoinToken(_)
+        | Edit::Sightings(_)
         | Edit::DeleteProfile(_)
         | Edit::DeleteGroup(_)
         | Edit::DeleteTemplate(..)
@@ -155,6 +168,50 @@ fn check_settings(settings: &Settings) -> Check {
         .loaders
         .iter()
         .try_for_each(|(class, loader)| check_loader("settings", &format!("loaders.{class}"), loader))
+}
+
+fn check_node(name: &str, peer: &str, boot: &str) -> Check {
+    let object = format!("member/{name}");
+    check_id(&object, "name", name)?;
+    if name.len() > 63 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)) {
+        let message = format!("`{name}` is not a node's name");
+        return refuse(&object, "name", message, "use letters, digits, `.`, `-` and `_`, at most 63 of them");
+    }
+    if name.bytes().all(|byte| byte.is_ascii_digit()) {
+        let message = format!("`{name}` could be mistaken for a node's id");
+        return refuse(&object, "name", message, "put a letter into it");
+    }
+    for (field, text) in [("peer", peer), ("boot", boot)] {
+        if text.len() > NAME_BYTES_MAX || text.chars().any(|letter| letter.is_control() || letter.is_whitespace()) {
+            return refuse(&object, field, "not an address".into(), "write it as ADDRESS:PORT");
+        }
+    }
+    Ok(())
+}
+
+fn check_cluster(settings: &ClusterSettings) -> Check {
+    if let Some(vip) = settings.vip
+        && (vip.is_unspecified() || vip.is_multicast() || vip.is_broadcast() || vip.is_loopback())
+    {
+        let message = format!("{vip} cannot be an address of a machine");
+        return refuse("cluster", "vip", message, "name a free address of the machine network");
+    }
+    if settings.dns_names.len() > DNS_NAMES_MAX {
+        return refuse("cluster", "dns_names", format!("more than {DNS_NAMES_MAX}"), "name fewer");
+    }
+    settings
+        .dns_names
+        .iter()
+        .enumerate()
+        .try_for_each(|(at, name)| check_id("cluster", &format!("dns_names[{at}]"), name))
+}
+
+fn check_blobs(count: usize) -> Check {
+    if count > BLOBS_PER_COMMAND_MAX {
+        let message = format!("{count} blobs in one command, at most {BLOBS_PER_COMMAND_MAX}");
+        return refuse("blob", "", message, "send them in smaller commands");
+    }
+    Ok(())
 }
 
 fn check_loader(object: &str, field: &str, name: &str) -> Check {

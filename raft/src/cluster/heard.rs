@@ -1,0 +1,49 @@
+//! When this node last heard a leader, and whether somebody wanted its vote with less in the log than it has.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::type_config::Vote;
+
+/// Written by the peer server, read by everyone; never waits.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    base: Instant,
+    /// Milliseconds after `base`, plus one; 0: never.
+    at: AtomicU64,
+    shorter_log: Notify,
+}
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self { base: Instant::now(), at: AtomicU64::new(0), shorter_log: Notify::new() }
+    }
+}
+
+impl Heard {
+    /// Something came from a node that says it leads.
+    pub(crate) fn note(&self, vote: &Vote) {
+        if vote.committed {
+            let millis = u64::try_from(self.base.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
+            self.at.store(millis + 1, Ordering::Release);
+        }
+    }
+
+    /// How long ago that was.
+    pub(crate) fn ago(&self) -> Option<Duration> {
+        let at = self.at.load(Ordering::Acquire).checked_sub(1)?;
+        Some(self.base.elapsed().saturating_sub(Duration::from_millis(at)))
+    }
+
+    /// A candidate has less in its log than this node.
+    pub(crate) fn note_shorter_log(&self) {
+        self.shorter_log.notify_one();
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn shorter_log(&self) {
+        self.shorter_log.notified().await;
+    }
+}
