@@ -1,5 +1,6 @@
 //! Several nodes of the product as one cluster: founded, grown and shrunk by its own commands, watched from outside.
 
+mod shape;
 mod status;
 
 use crate::admin::Admin;
@@ -18,6 +19,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+pub use shape::Shape;
 pub use status::{MemberRow, Status};
 
 /// The floating address of every cluster of the lab.
@@ -34,42 +36,6 @@ const ADMIN: u8 = 202;
 const CAPTURED: &str = "arp or udp port 67 or udp port 68 or udp port 4011";
 /// How every join token begins.
 const TOKEN: &str = "rbj_";
-
-/// How many nodes, and what two of them do without the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// One node.
-    One,
-    /// Two data nodes: the address goes when quorum goes.
-    Two,
-    /// Two data nodes of which the survivor serves on.
-    Survivor,
-    /// Two data nodes and a witness.
-    Witness,
-    /// Three data nodes.
-    Three,
-}
-
-impl Shape {
-    /// The flag given to `init`.
-    fn flag(self) -> Option<&'static str> {
-        match self {
-            Self::Survivor => Some("--survivor"),
-            Self::Witness => Some("--witness"),
-            Self::One | Self::Two | Self::Three => None,
-        }
-    }
-
-    /// Whether each node is a witness, in the order in which they join.
-    fn witnesses(self) -> &'static [bool] {
-        match self {
-            Self::One => &[false],
-            Self::Two | Self::Survivor => &[false, false],
-            Self::Witness => &[false, false, true],
-            Self::Three => &[false, false, false],
-        }
-    }
-}
 
 /// One node of the cluster.
 #[derive(Clone)]
