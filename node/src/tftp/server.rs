@@ -174,6 +174,9 @@ impl Driver {
     }
 
     async fn on_heard(&mut self, key: Key, interface: Option<u32>, heard: Heard, now: Instant) {
+        if self.is_elsewhere(key, &heard, now) {
+            self.end(key, Ending::AddressGone);
+        }
         let Some(session) = self.sessions.get(&key) else {
             return self.on_stranger(key, interface, heard, now).await;
         };

@@ -26,6 +26,14 @@ impl Driver {
         }
     }
 
+    /// Whether another node has gone on with a transfer of ours, while it had our address: the client is at a block that we
+    /// never sent, and that node has told us of it.
+    pub(super) fn is_elsewhere(&mut self, key: Key, heard: &Heard, now: Instant) -> bool {
+        let Heard::Ack(number) = heard else { return false };
+        let Some(session) = self.sessions.get(&key) else { return false };
+        !session.transfer.is_in_flight(*number) && self.sharing.inherited.get(&key, now).is_some()
+    }
+
     /// Goes on after the block that the client acknowledges, if the same bytes are here.
     async fn take_over(&mut self, key: Key, interface: Option<u32>, shared: &Shared, number: u16, now: Instant) {
         let client = Client { address: key.0, local: key.1, interface, signature: shared.signature };

@@ -185,6 +185,12 @@ impl Transfer {
         self.acked
     }
 
+    /// Whether an acknowledgement of `number` can be meant for what has been sent.
+    #[must_use]
+    pub fn is_in_flight(&self, number: u16) -> bool {
+        u64::from(number.wrapping_sub(self.acked as u16)) <= self.sent - self.acked
+    }
+
     /// Whether the client has answered at least once.
     #[must_use]
     pub fn opened(&self) -> bool {

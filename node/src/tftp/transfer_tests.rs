@@ -409,3 +409,10 @@ fn a_block_that_the_file_has_not_is_not_continued() {
         assert!(Transfer::resume(agreed(1100, 512, 1), acked, number, now).is_none(), "{acked} {number}");
     }
 }
+
+#[test]
+fn an_acknowledgement_is_for_what_was_sent_or_for_another_nodes_blocks() {
+    let transfer = check(agreed(5000, 512, 4), "0 resume 0 3 => send 4-7");
+    let (meant, not): (Vec<u16>, Vec<u16>) = (0..12).partition(|number| transfer.is_in_flight(*number));
+    assert_eq!((meant, not), (vec![3, 4, 5, 6, 7], vec![0, 1, 2, 8, 9, 10, 11]));
+}
