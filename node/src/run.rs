@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::loaders::Loaders;
 use crate::replication::Replicator;
 use crate::tasks::Tasks;
-use crate::{admin, boot, dhcp, sightings, tftp};
+use crate::{admin, boot, dhcp, sightings, tftp, vip};
 
 use bind::Bound;
 
@@ -100,7 +100,7 @@ async fn build(config: &Config, site: &site::Site, health: PartsHealth) -> anyho
     let (dir, data_dir) = (config.data_dir.join(RAFT_DIR), config.data_dir.clone());
     let (cluster, store) = tokio::task::spawn_blocking(move || {
         // The log first: its lock keeps a second process from sweeping away the uploads of the one that runs.
-        let cluster = Cluster::open(Options { dir, engine: EngineKind::RocksDb, peers: None })?;
+        let cluster = Cluster::open(Options::alone(dir, EngineKind::RocksDb))?;
         let store = Store::open(&data_dir).context("the asset store cannot be opened")?;
         anyhow::Ok((cluster, Arc::new(store)))
     })
@@ -113,7 +113,8 @@ async fn build(config: &Config, site: &site::Site, health: PartsHealth) -> anyho
     let (sightings, reporter) = sightings::channel();
     let place = crate::catalog::Site { address: site.address, http_port: site.http_port };
     let replicator = Replicator::alone(cluster.clone(), store.clone());
-    let catalog = Catalog::new(cluster.clone(), place, loaders.clone(), store.clone(), sightings);
+    let catalog =
+        Catalog::new(cluster.clone(), place, vip::Handle::default(), loaders.clone(), store.clone(), sightings);
     let catalog = Arc::new(catalog.with_copies(replicator.clone()));
     let context = admin::Context {
         health,

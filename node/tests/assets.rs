@@ -272,7 +272,8 @@ async fn an_upload_can_be_followed_and_says_at_the_end_what_it_was() {
         let broken = stream::iter((!whole).then_some(Err("connection reset".to_owned())));
         let mut sent = pieces(&content, 100_000).chain(broken);
         let received = store.receive_as(&mut sent, how).await;
-        let seen: Result<Vec<Bytes>, _> = follow.recv().unwrap().bytes().collect::<Vec<_>>().await.into_iter().collect();
+        let seen: Result<Vec<Bytes>, _> =
+            follow.recv().unwrap().bytes().collect::<Vec<_>>().await.into_iter().collect();
         assert_eq!((received.is_ok(), seen.is_ok()), (whole, whole));
         if let Ok(seen) = seen {
             let seen = seen.concat();

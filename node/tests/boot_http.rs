@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use raft::command::Edit;
 use raft::state::{MachinePolicy, ScriptStyle, Settings};
-use rig::{Rig, asset, group, profile, template};
+use raftboot::boot::Whereabouts;
+use rig::{Rig, asset, group, node, profile, template};
 
 const MAC: &str = "52:54:00:12:34:56";
 
@@ -27,8 +28,10 @@ fn a_known_machine_gets_a_script_that_names_this_node() {
     ]);
     let answer = rig.get("/ipxe?mac=52-54-00-12-34-56&uuid=ABC&serial=S1&arch=x86_64");
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/plain; charset=utf-8")));
-    let want =
-        format!("kernel /assets/vmlinuz url=http://{}/generic?mac=${{mac:hexhyp}} initrd=initrd.img ||", rig.address);
+    let want = format!(
+        "kernel --timeout 10000 /assets/vmlinuz url=http://{}/generic?mac=${{mac:hexhyp}} initrd=initrd.img ||",
+        rig.address
+    );
     assert!(answer.text().contains(&want), "{}", answer.text());
     assert_eq!(rig.seen(), [format!("{MAC} abc S1 x86_64 127.0.0.1 Script {{ group: \"g\", profile: \"p\" }}")]);
 }
@@ -48,6 +51,48 @@ fn the_host_header_never_reaches_an_answer() {
         let names_node = answer.text().contains(&format!("http://{}", rig.address));
         assert_eq!(names_node, path != "/boot.ipxe", "{path}: {}", answer.text());
     }
+}
+
+#[test]
+fn in_a_cluster_scripts_name_every_node_and_what_is_used_late_the_floating_address() {
+    let rig = Rig::new(vec![
+        profile("p", "/assets/k", &["${base_url}/assets/i"], &["url=${base_url}/generic"]),
+        group("g", "p", &[], ""),
+        template("generic", "c", "from ${base_url}"),
+        node("one", "http://192.0.2.1:8080"),
+        node("two", "http://192.0.2.2:8080"),
+    ]);
+    let own = format!("http://{}", rig.address);
+    let (floating, none) = ("http://192.0.2.10:8080", Whereabouts { node: 1, ..Whereabouts::default() });
+    let known = Whereabouts { node: 1, floating: Some(floating.into()), holder_known: true };
+    for (place, late) in [
+        (none.clone(), &*own),
+        (Whereabouts { holder_known: false, ..known.clone() }, &*own),
+        (known.clone(), floating),
+    ] {
+        rig.place(place.clone());
+        let script = rig.get("/ipxe?mac=52-54-00-12-34-56").text();
+        let nodes =
+            [Some("http://192.0.2.1:8080"), Some("http://192.0.2.2:8080"), place.floating.as_deref(), Some(&own)];
+        for node in nodes.into_iter().flatten() {
+            assert!(
+                script.lines().any(|line| line.starts_with("set node") && line.ends_with(node)),
+                "{node}: {script}"
+            );
+        }
+        assert!(script.contains("\nkernel --timeout 10000 ${node${at}}/assets/k "), "{script}");
+        assert!(script.contains("\ninitrd --timeout 10000 ${node${at}}/assets/i "), "{script}");
+        assert!(script.contains(&format!(" url={late}/generic ")), "{script}");
+        assert_eq!(rig.get("/generic").text(), format!("from {late}"));
+        for path in ["/boot.ipxe", "/autoexec.ipxe", "/loaders/autoexec.ipxe"] {
+            let script = rig.get(path).text();
+            assert!(script.contains(&format!("set node0 {own}\n")), "first where it was answered: {script}");
+            assert!(script.contains(" http://192.0.2.2:8080\n"), "{script}");
+        }
+    }
+    rig.apply(vec![settings(ScriptStyle::Matchbox)]);
+    let script = rig.get("/ipxe?mac=52-54-00-12-34-56").text();
+    assert_eq!(script, "#!ipxe\nkernel /assets/k url=${base_url}/generic\ninitrd ${base_url}/assets/i\nboot\n");
 }
 
 #[test]
@@ -72,7 +117,7 @@ fn a_held_machine_is_told_so_by_any_of_its_names() {
         let held = rig.get("/ipxe?mac=52-54-00-12-34-56");
         assert!(held.text().contains("holds this machine") && !held.text().contains("kernel"), "{}", held.text());
         assert_eq!(rig.get("/grub?mac=52:54:00:12:34:56").status, 404);
-        assert!(rig.get("/ipxe?mac=52-54-00-00-00-02").text().contains("kernel /k"));
+        assert!(rig.get("/ipxe?mac=52-54-00-00-00-02").text().contains("\nkernel "));
     }
 }
 

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raft::command::{Command, Edit};
-use raft::state::{Asset, DhcpMode, MachinePolicy, Settings};
+use raft::state::{Announcement, Asset, DhcpMode, MachinePolicy, NewMember, NodeKind, Settings};
 use raft::types::{Digest, Mac, Timestamp};
 use raft::{Cluster, EngineKind, Options};
 use raftboot::assets::{Declared, Store};
 use raftboot::boot::{Loader, LoaderClient, Questions as _};
 use raftboot::catalog::{Catalog, Site};
-use raftboot::dhcp::{Architecture, HardwareAddress, Mode, Questions as _};
+use raftboot::dhcp::{Architecture, HardwareAddress, Mode, Questions as _, Turn};
 use raftboot::loaders::Loaders;
 use raftboot::sightings;
 use raftboot::tftp::{Client, Ending, Event, Lookup, Name, Outcome, Questions as _, Signature, What};
+use raftboot::vip::{self, View};
 
 const MACHINE: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 99));
@@ -24,6 +25,7 @@ const NODE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
 
 struct Rig {
     catalog: Catalog,
+    vip: vip::Handle,
     cluster: Cluster,
     store: Arc<Store>,
     runtime: tokio::runtime::Runtime,
@@ -40,8 +42,9 @@ impl Rig {
         let loaders = Arc::new(Loaders::find(&["/usr/lib/ipxe"]));
         let site = Site { address: Ipv4Addr::new(10, 0, 0, 2), http_port: 8080 };
         let (sightings, _reporter) = sightings::channel();
-        let catalog = Catalog::new(cluster.clone(), site, loaders, store.clone(), sightings);
-        Self { catalog, cluster, store, runtime, _data: data }
+        let vip = vip::Handle::default();
+        let catalog = Catalog::new(cluster.clone(), site, vip.clone(), loaders, store.clone(), sightings);
+        Self { catalog, vip, cluster, store, runtime, _data: data }
     }
 
     fn edit(&self, edit: Edit) {
@@ -55,6 +58,24 @@ impl Rig {
             allow_ties: false,
         };
         self.runtime.block_on(self.cluster.propose(command)).unwrap();
+    }
+
+    /// Makes this node, which is alone, the first of three.
+    fn grow(&self) {
+        let id = self.cluster.status().node_id;
+        let (kind, boot) = (NodeKind::Data, "http://10.0.0.2:8080".to_owned());
+        self.edit(Edit::AnnounceMember(Announcement {
+            id,
+            name: "one".into(),
+            kind,
+            peer: "10.0.0.2:7443".into(),
+            boot,
+        }));
+        for last in [3, 4] {
+            let (name, peer, boot) =
+                (format!("n{last}"), format!("10.0.0.{last}:7443"), format!("http://10.0.0.{last}:8080"));
+            self.edit(Edit::AddMember(NewMember { name, kind, peer, boot, instance: [last; 16] }));
+        }
     }
 
     fn settings(&self, change: impl FnOnce(&mut Settings)) {
@@ -113,7 +134,58 @@ fn dhcp_follows_the_settings_without_a_restart() {
     let facts = rig.catalog.facts();
     assert_eq!(facts.mode, Mode::Proxy);
     assert_eq!(facts.loader(Architecture::UefiX64), Some("ipxe.efi"));
-    assert_eq!(facts.script_url, "http://10.0.0.2:8080/boot.ipxe");
+    assert_eq!(facts.own.script_url, "http://10.0.0.2:8080/boot.ipxe");
+}
+
+#[test]
+fn dhcp_follows_the_floating_address_without_a_change_of_the_state() {
+    let rig = Rig::new();
+    assert_eq!(rig.catalog.facts().turn, Turn::Alone);
+    rig.grow();
+    let this = rig.cluster.status().node_id;
+    let all: Vec<u64> = rig.cluster.read().data_nodes().map(|member| member.id).collect();
+    assert_eq!((all.len(), rig.catalog.facts().floating.clone()), (3, None));
+    assert_eq!(rig.catalog.facts().turn, Turn::Shared { this, nodes: all.clone() });
+
+    let vip = Ipv4Addr::new(10, 0, 0, 10);
+    let view = View { address: Some(vip), holder_known: false, held_here: false };
+    rig.vip.set(view);
+    assert_eq!(rig.catalog.facts().turn, Turn::Shared { this, nodes: all.clone() });
+    rig.vip.set(View { holder_known: true, ..view });
+    assert_eq!(rig.catalog.facts().turn, Turn::Backup);
+    rig.vip.set(View { holder_known: true, held_here: true, ..view });
+    let facts = rig.catalog.facts();
+    assert_eq!(facts.turn, Turn::Holder);
+    let floating = facts.floating.clone().unwrap();
+    assert_eq!((floating.address, &*floating.script_url), (vip, "http://10.0.0.10:8080/boot.ipxe"));
+    assert_eq!(facts.own.script_url, "http://10.0.0.2:8080/boot.ipxe");
+}
+
+#[test]
+fn while_nobody_holds_the_floating_address_the_node_that_held_it_last_is_passed_over() {
+    let rig = Rig::new();
+    rig.grow();
+    let this = rig.cluster.status().node_id;
+    let all: Vec<u64> = rig.cluster.read().data_nodes().map(|member| member.id).collect();
+    rig.vip.set(View { address: Some(Ipv4Addr::new(10, 0, 0, 10)), holder_known: false, held_here: false });
+    for gone in &all {
+        rig.edit(Edit::ClaimVip(*gone));
+        let nodes = all.iter().copied().filter(|node| node != gone).collect();
+        assert_eq!(rig.catalog.facts().turn, Turn::Shared { this, nodes }, "on every node, itself included");
+    }
+}
+
+#[test]
+fn scripts_by_tftp_and_in_place_of_a_loader_name_the_other_nodes() {
+    let rig = Rig::new();
+    rig.grow();
+    rig.vip.set(View { address: Some(Ipv4Addr::new(10, 0, 0, 10)), holder_known: true, held_here: false });
+    let Lookup::Bytes(script) = rig.tftp("autoexec.ipxe", Signature::Ipxe) else { panic!("no script") };
+    let script = String::from_utf8(script.to_vec()).unwrap();
+    let named: Vec<&str> = script.lines().filter_map(|line| line.strip_prefix("set node")).collect();
+    let want =
+        ["0 http://10.0.0.2:8080", "1 http://10.0.0.10:8080", "2 http://10.0.0.3:8080", "3 http://10.0.0.4:8080"];
+    assert_eq!(named, want);
 }
 
 #[test]
@@ -165,7 +237,8 @@ fn the_script_names_the_address_that_was_asked() {
     let rig = Rig::new();
     let Lookup::Bytes(script) = rig.tftp("autoexec.ipxe", Signature::Ipxe) else { panic!("no script") };
     let script = String::from_utf8(script.to_vec()).unwrap();
-    assert!(script.contains("http://10.0.0.2:8080/boot.ipxe"), "{script}");
+    assert!(script.contains("\nset node0 http://10.0.0.2:8080\n"), "{script}");
+    assert!(script.contains(" ${node${at}}/boot.ipxe "), "{script}");
 }
 
 #[test]

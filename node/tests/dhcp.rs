@@ -58,6 +58,7 @@ fn every_case_file_is_run() {
         files,
         [
             "bios.txt",
+            "cluster.txt",
             "http.txt",
             "ipxe.txt",
             "malformed.txt",
@@ -73,6 +74,11 @@ fn every_case_file_is_run() {
 #[test]
 fn bios() {
     check("bios.txt");
+}
+
+#[test]
+fn cluster() {
+    check("cluster.txt");
 }
 
 #[test]

@@ -13,10 +13,10 @@ use std::fs;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use machines::Machines;
 use raft::command::Edit;
 use raft::state::NodeKind::{Data, Witness};
 use raft::types::Digest;
-use machines::Machines;
 use raftboot::replication::{Pace, summary};
 use raftboot::tftp::Lookup;
 use rig::{Rig, until};
@@ -66,7 +66,11 @@ async fn a_name_is_held_back_while_the_second_copy_is_missing_unless_that_is_all
     assert_eq!(rig.node(1).json("GET", "/assets/kernel", Vec::new()).await.0, 404);
     let item = serde_json::json!({"kind": "asset", "name": "kernel", "digest": digest});
     let apply = |single: bool| serde_json::json!({"items": [item], "allow_single_copy": single}).to_string();
-    assert_eq!(rig.node(1).json("POST", "/apply", apply(false)).await.0, 503, "naming what is there is no way around it");
+    assert_eq!(
+        rig.node(1).json("POST", "/apply", apply(false)).await.0,
+        503,
+        "naming what is there is no way around it"
+    );
 
     let (status, answer) = rig.node(1).json("POST", "/apply", apply(true)).await;
     assert_eq!(status, 200, "{answer}");
@@ -188,7 +192,9 @@ async fn bytes_without_a_name_go_everywhere_and_can_come_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_from_before_are_found_verified_and_reported() {
-    let rig = Rig::start(&[Data, Data, Data], Pace { compare_every: Duration::from_millis(200), ..Pace::default() }, false).await;
+    let rig =
+        Rig::start(&[Data, Data, Data], Pace { compare_every: Duration::from_millis(200), ..Pace::default() }, false)
+            .await;
     let (good, bad) = (bytes(50_000, 8), bytes(50_000, 9));
     for (content, written) in [(&good, &good), (&bad, &good)] {
         let path = rig.blob(2, &Digest::of(content));

@@ -46,8 +46,7 @@ fn groups(from: usize, to: usize) -> Command {
 
 fn open(dir: &Path) -> (Cluster, Duration) {
     let start = Instant::now();
-    let cluster =
-        Cluster::open(Options { dir: dir.to_owned(), engine: EngineKind::RocksDb }).expect("the directory opens");
+    let cluster = Cluster::open(Options::alone(dir.to_owned(), EngineKind::RocksDb)).expect("the directory opens");
     (cluster, start.elapsed())
 }
 

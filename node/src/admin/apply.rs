@@ -101,8 +101,7 @@ fn newly_named(state: &state::State, edits: &[Edit]) -> Vec<(Digest, u64)> {
         Edit::PutAsset(asset) => Some(asset),
         _ => None,
     });
-    let fresh =
-        named.filter(|asset| state.asset(&asset.name).is_none_or(|old| old.value.digest != asset.digest));
+    let fresh = named.filter(|asset| state.asset(&asset.name).is_none_or(|old| old.value.digest != asset.digest));
     let blobs: BTreeMap<Digest, u64> = fresh.map(|asset| (asset.digest, asset.size)).collect();
     blobs.into_iter().collect()
 }

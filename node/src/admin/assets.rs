@@ -45,9 +45,12 @@ fn page_of(context: &Context, filter: Filter, digest: Option<Digest>) -> Answer<
         .filter(|stored| digest.is_none_or(|digest| stored.value.digest == digest));
     let asked = Page { limit: filter.limit, cursor: filter.cursor };
     let here = |asset: &Asset| context.store.size(&asset.digest) == Some(asset.size);
-    page(asked, found, |stored| stored.value.name.clone(), |stored| {
-        view::asset(stored, here(&stored.value), copies(&state, &stored.value.digest))
-    })
+    page(
+        asked,
+        found,
+        |stored| stored.value.name.clone(),
+        |stored| view::asset(stored, here(&stored.value), copies(&state, &stored.value.digest)),
+    )
 }
 
 /// How an asset is to be shown.

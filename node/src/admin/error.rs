@@ -275,7 +275,9 @@ impl From<CopiesError> for ApiError {
                             another node has copied it";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "under_replicated", message, hint).retry_after(5)
             }
-            CopiesError::Nowhere(_) => Self::unprocessable("blob_missing", message, "upload the bytes again").at("digest"),
+            CopiesError::Nowhere(_) => {
+                Self::unprocessable("blob_missing", message, "upload the bytes again").at("digest")
+            }
             CopiesError::Propose(error) => error.into(),
         }
     }

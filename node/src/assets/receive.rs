@@ -81,7 +81,10 @@ pub struct Reception {
 
 impl std::fmt::Debug for Reception {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reception").field("declared", &self.declared).field("origin", &self.origin).finish_non_exhaustive()
+        f.debug_struct("Reception")
+            .field("declared", &self.declared)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
     }
 }
 

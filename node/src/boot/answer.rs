@@ -14,6 +14,7 @@ use super::config::{self, Choice, Job, Parser, Refusal};
 use super::digests::Digests;
 use super::labels::Labels;
 use super::listing::{self, Target};
+use super::nodes::{self, Whereabouts};
 use super::path::{self, Cleaned};
 use super::respond::{self, Answer};
 use super::script::{self, Extras};
@@ -84,8 +85,8 @@ impl Context {
         let request = Request { context: self, ends, parts, query: parts.uri.query().unwrap_or_default() };
         match &*path {
             b"/" => respond::sniffed(Bytes::from_static(b"matchbox\n")),
-            b"/boot.ipxe" | b"/boot.ipxe.0" => respond::sniffed(script::boot(style(&self.questions.state()))),
-            b"/autoexec.ipxe" | b"/loaders/autoexec.ipxe" => respond::sniffed(script::autoexec(&ends.base_url())),
+            b"/boot.ipxe" | b"/boot.ipxe.0" => request.boot(),
+            b"/autoexec.ipxe" | b"/loaders/autoexec.ipxe" => request.autoexec(),
             b"/ipxe" => request.ipxe(),
             b"/grub" => request.grub(),
             b"/generic" => request.config(TemplateKind::Generic).await,
@@ -108,12 +109,22 @@ fn style(state: &State) -> ScriptStyle {
 }
 
 impl Request<'_> {
+    fn boot(&self) -> Answer {
+        let state = self.context.questions.state();
+        respond::sniffed(script::boot(style(&state), &self.nodes(&state)))
+    }
+
+    fn autoexec(&self) -> Answer {
+        let nodes = self.nodes(&self.context.questions.state());
+        respond::sniffed(script::autoexec(&self.ends.base_url(), &nodes))
+    }
+
     fn ipxe(&self) -> Answer {
         let state = self.context.questions.state();
         let labels = self.labels();
         if self.is_held(&state, &labels) {
             self.seen(&labels, Event::Held);
-            return respond::sniffed(script::held());
+            return respond::sniffed(script::held(&self.nodes(&state)));
         }
         let settings = state.settings().map(|settings| &settings.value);
         let style = style(&state);
@@ -130,9 +141,12 @@ impl Request<'_> {
             }
             Err(refusal) => return self.refuse(&labels, &refusal),
         };
-        let base_url = self.base_url(style);
+        let (place, asked) = (self.context.questions.whereabouts(), self.ends.base_url());
+        let nodes = nodes::for_files(&state, &place, &asked, &self.machine(&labels), net_boot(&choice));
+        let base_url = base_url(style, &place, &asked);
         self.chosen(&labels, &choice);
-        respond::sniffed(script::ipxe(style, net_boot(&choice), extras(settings, &base_url)))
+        let extras = Extras { nodes: &nodes, ..extras(settings, base_url) };
+        respond::sniffed(script::ipxe(style, net_boot(&choice), extras))
     }
 
     fn grub(&self) -> Answer {
@@ -144,10 +158,11 @@ impl Request<'_> {
         }
         match bootable(&state, &labels) {
             Ok(choice) => {
-                let base_url = self.base_url(style(&state));
+                let (place, asked) = (self.context.questions.whereabouts(), self.ends.base_url());
+                let base_url = base_url(style(&state), &place, &asked);
                 let settings = state.settings().map(|settings| &settings.value);
                 self.chosen(&labels, &choice);
-                respond::sniffed(script::grub(net_boot(&choice), extras(settings, &base_url)))
+                respond::sniffed(script::grub(net_boot(&choice), extras(settings, base_url)))
             }
             Err(refusal) => self.refuse(&labels, &refusal),
         }
@@ -157,7 +172,8 @@ impl Request<'_> {
         let state = self.context.questions.state();
         let labels = self.labels();
         let found = config::choose(&state, &labels).and_then(|choice| {
-            let base_url = self.base_url(style(&state));
+            let (place, asked) = (self.context.questions.whereabouts(), self.ends.base_url());
+            let base_url = base_url(style(&state), &place, &asked).to_owned();
             Job::find(&state, &choice, kind, labels.clone(), self.query, base_url)
         });
         let job = match found {
@@ -266,12 +282,15 @@ impl Request<'_> {
         known.is_some_and(|machine| machine.policy.hold)
     }
 
-    /// What `${base_url}` stands for: nothing where matchbox's text is wanted to the letter.
-    fn base_url(&self, style: ScriptStyle) -> String {
-        match style {
-            ScriptStyle::Matchbox => String::new(),
-            ScriptStyle::Robust => self.ends.base_url(),
-        }
+    /// Where this machine may ask again.
+    fn nodes(&self, state: &State) -> Vec<String> {
+        nodes::for_questions(state, &self.context.questions.whereabouts(), &self.ends.base_url())
+    }
+
+    /// What tells this machine from others when load is spread: its card, else its UUID, else where it asks from.
+    fn machine(&self, labels: &Labels) -> String {
+        let mac = labels.mac.as_ref().map(ToString::to_string);
+        mac.or_else(|| labels.uuid()).unwrap_or_else(|| self.ends.client_ip().to_string())
     }
 
     fn chosen(&self, labels: &Labels, choice: &Choice) {
@@ -333,7 +352,16 @@ fn net_boot(choice: &Choice) -> &NetBoot {
 }
 
 fn extras<'a>(settings: Option<&'a Settings>, base_url: &'a str) -> Extras<'a> {
-    Extras { args: settings.map(|settings| settings.extra_kernel_args.as_slice()).unwrap_or_default(), base_url }
+    let args = settings.map(|settings| settings.extra_kernel_args.as_slice()).unwrap_or_default();
+    Extras { args, base_url, nodes: &[] }
+}
+
+/// What `${base_url}` stands for: nothing where matchbox's text is wanted to the letter.
+fn base_url<'a>(style: ScriptStyle, place: &'a Whereabouts, asked: &'a str) -> &'a str {
+    match style {
+        ScriptStyle::Matchbox => "",
+        ScriptStyle::Robust => place.lasting(asked),
+    }
 }
 
 fn mac(labels: &Labels) -> String {

@@ -1,7 +1,7 @@
 //! Boot HTTP: the scripts, configs and files that machines fetch, at matchbox's paths and with matchbox's answers.
 //!
-//! `labels`, `path`, `sniff`, `date`, `content`, `script`, `guard`, `ignition` and `listing` decide and are pure; `answer`
-//! puts their decisions together; `body`, `pace`, `gate` and `server` are the driver that reads blobs and holds the sockets.
+//! `labels`, `path`, `sniff`, `date`, `content`, `line`, `nodes`, `script`, `guard`, `ignition` and `listing` decide and are
+//! pure; `answer` puts their decisions together; `body`, `pace`, `gate` and `server` are the driver that reads blobs and holds the sockets.
 
 mod answer;
 mod body;
@@ -15,7 +15,9 @@ mod gate;
 mod guard;
 mod ignition;
 mod labels;
+mod line;
 mod listing;
+mod nodes;
 mod pace;
 mod path;
 #[cfg(test)]
@@ -43,6 +45,7 @@ use raft::types::{Digest, Mac};
 pub use body::Body;
 pub use check::check_template;
 pub use labels::Labels;
+pub use nodes::{Whereabouts, for_questions};
 pub use script::autoexec;
 pub use server::{BindError, Server, bind};
 
@@ -50,6 +53,9 @@ pub use server::{BindError, Server, bind};
 pub trait Questions: Send + Sync + 'static {
     /// The replicated state as last applied here.
     fn state(&self) -> Arc<State>;
+
+    /// Where machines find this cluster now.
+    fn whereabouts(&self) -> Whereabouts;
 
     /// Opens the bytes of a blob, verified. Called on a thread that may block.
     ///

@@ -69,7 +69,8 @@ proptest! {
     fn a_script_has_as_many_lines_as_its_profile_asks_for(initrds in prop::collection::vec("[ a-z/=\\-]{0,12}", 0..4)) {
         let named = initrds.iter().filter(|line| !line.trim().is_empty()).count();
         let boot = NetBoot { kernel: "/k".into(), initrd: initrds, args: Vec::new() };
-        let text = script::ipxe(ScriptStyle::Robust, &boot, Extras::default());
+        let several = ["http://192.0.2.1:8080".to_owned(), "http://192.0.2.2:8080".to_owned()];
+        let text = script::ipxe(ScriptStyle::Robust, &boot, Extras { nodes: &several, ..Extras::default() });
         prop_assert_eq!(text.lines().filter(|line| line.starts_with("initrd ")).count(), named);
         let kernel = text.lines().find(|line| line.starts_with("kernel ")).unwrap();
         prop_assert_eq!(kernel.matches(" initrd=").count(), named, "{}", text);

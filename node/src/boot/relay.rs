@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures::stream::BoxStream;
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use http::{HeaderMap, HeaderValue, Method};
 use raft::state::{Asset, Stored};
 use tracing::{error, info};

@@ -1,10 +1,16 @@
 //! The scripts boot loaders run: iPXE's in matchbox's words or in robust ones, and GRUB's.
 //!
-//! Pure. Nothing a request says ever enters a script: all text comes from profiles, settings and our own address.
+//! Pure. Nothing a request says ever enters a script: all text comes from profiles, settings and our nodes' addresses.
+//!
+//! Robust scripts outlive a node. A download that makes no progress fails (`--timeout`, which counts from the last byte:
+//! iPXE before 2025 has no other way to notice that the other end has lost power) and is tried at the next address of a
+//! list, `${node0}` and so on, `at` being the one in use. What works is kept: later downloads begin there.
 
 use std::fmt::Write as _;
 
 use raft::state::{NetBoot, ScriptStyle};
+
+use super::line::Line;
 
 /// The relative address a machine asks with everything it knows of itself, in matchbox's words; iPXE fills in the
 /// values.
@@ -13,7 +19,12 @@ const ASK: &str = "ipxe?uuid=${uuid}&mac=${mac:hexhyp}&domain=${domain}&hostname
 /// they are.
 const ASK_ESCAPED: &str = "ipxe?uuid=${uuid}&mac=${mac:hexhyp}&domain=${domain:uristring}&hostname=${hostname:uristring}&serial=${serial:uristring}&arch=${buildarch:uristring}";
 
-/// After so many failures of one download the machine asks again what to boot: the answer may have been corrected.
+/// A file that makes no progress for so long is fetched elsewhere, in milliseconds. Lost packets are repeated by then, and
+/// a floating address has moved.
+const FILE_STALL_MILLISECONDS: u32 = 10_000;
+/// The same for a script, which every node has in memory.
+const SCRIPT_STALL_MILLISECONDS: u32 = 5_000;
+/// After so many failures of one download, at every address, the machine asks again what to boot: the answer may have been corrected.
 const DOWNLOAD_TRIES: u32 = 8;
 /// Pauses double up to this, in seconds; a power of two.
 const PAUSE_SECONDS_MAX: u32 = 32;
@@ -28,15 +39,17 @@ const RESTARTS_MAX: u32 = 8;
 /// Every so many questions without an answer the machine asks DHCP anew: this node may be gone, or have another address.
 const RENEW_ASKS: u32 = 4;
 
-/// The first script: ask this service what to boot. `asks` outlives a script that starts itself again.
+/// The first script: ask this service what to boot, at one of `nodes`. `asks` outlives a script that starts itself again.
 #[must_use]
-pub(super) fn boot(style: ScriptStyle) -> String {
+pub(super) fn boot(style: ScriptStyle, nodes: &[String]) -> String {
     match style {
         ScriptStyle::Matchbox => format!("#!ipxe\nchain {ASK}\n"),
         ScriptStyle::Robust => format!(
-            "#!ipxe\nset pause:int32 1\nset renew:int32 0\nisset ${{asks}} || set asks:int32 0\n:ask\n\
-             chain --autofree --replace {ASK_ESCAPED} ||\n{}\
+            "#!ipxe\nset pause:int32 1\nset renew:int32 0\nisset ${{asks}} || set asks:int32 0\n{}:ask\n{}{}{}\
              echo Raftboot: no answer yet for ${{mac}} (${{uuid}}); asking again in ${{pause}} s\n{}{}{}",
+            list(nodes),
+            chain(&at_node(nodes, ASK_ESCAPED)),
+            next_node(nodes, "ask"),
             count_ask(),
             sleep(),
             renew("ask"),
@@ -47,17 +60,51 @@ pub(super) fn boot(style: ScriptStyle) -> String {
 
 /// The script iPXE finds beside its own binary: bring up the network, then go on as DHCP would have told it to.
 ///
-/// `base_url` is `http://ADDRESS:PORT` without a slash at the end.
+/// `asked` is `http://ADDRESS:PORT` without a slash at the end, `nodes` where else to go.
 #[must_use]
-pub fn autoexec(base_url: &str) -> String {
+pub fn autoexec(asked: &str, nodes: &[String]) -> String {
+    let first = [asked.to_owned()];
+    let nodes = if nodes.is_empty() { &first } else { nodes };
     format!(
-        "#!ipxe\nset pause:int32 1\nset asks:int32 0\n:ask\ndhcp || goto failed\n\
-         chain --autofree --replace {base_url}/boot.ipxe || goto failed\n:failed\n{}\
-         echo Raftboot: no answer yet from {base_url}; trying again in ${{pause}} s\n{}goto ask\n{}",
+        "#!ipxe\nset pause:int32 1\nset asks:int32 0\n{}:ask\ndhcp || goto failed\n{}:failed\n{}{}\
+         echo Raftboot: no answer yet from {asked}; trying again in ${{pause}} s\n{}goto ask\n{}",
+        list(nodes),
+        chain(&at_node(nodes, "boot.ipxe")),
+        next_node(nodes, "ask"),
         count_ask(),
         sleep(),
         leave()
     )
+}
+
+/// Sets the list of nodes, and begins with the first.
+fn list(nodes: &[String]) -> String {
+    let mut text = String::new();
+    for (at, base) in nodes.iter().enumerate() {
+        let _ = writeln!(text, "set node{at} {base}");
+    }
+    if !nodes.is_empty() {
+        text.push_str("set at:int32 0\n");
+    }
+    text
+}
+
+/// A path on the node in use; iPXE fills in the innermost setting first. Without a list it is relative to the script.
+fn at_node(nodes: &[String], path: &str) -> String {
+    if nodes.is_empty() { path.to_owned() } else { format!("${{node${{at}}}}/{}", path.trim_start_matches('/')) }
+}
+
+/// Goes on with the next node and back to `label`; after the last one it falls through, with the first one in use.
+fn next_node(nodes: &[String], label: &str) -> String {
+    match nodes.len() {
+        0 | 1 => String::new(),
+        count => format!("inc at\niseq ${{at}} {count} || goto {label}\nset at:int32 0\n"),
+    }
+}
+
+/// Runs another script in place of this one; the next line is reached if it cannot be fetched.
+fn chain(address: &str) -> String {
+    format!("chain --timeout {SCRIPT_STALL_MILLISECONDS} --autofree --replace {address} ||\n")
 }
 
 /// Counts a question without an answer and gives up after many.
@@ -69,7 +116,8 @@ fn count_ask() -> String {
 fn renew(label: &str) -> String {
     format!(
         "inc renew\niseq ${{renew}} {RENEW_ASKS} || goto {label}\nset renew:int32 0\ndhcp netX || dhcp ||\n\
-         isset ${{filename}} && chain --autofree --replace ${{filename}} ||\ngoto {label}\n"
+         isset ${{filename}} && {}goto {label}\n",
+        chain("${filename}")
     )
 }
 
@@ -97,6 +145,8 @@ pub(super) struct Extras<'a> {
     pub args: &'a [String],
     /// What `${base_url}` stands for; empty: it is left alone.
     pub base_url: &'a str,
+    /// Where files are fetched, in this order; none: from the node that was asked.
+    pub nodes: &'a [String],
 }
 
 impl Extras<'_> {
@@ -141,46 +191,64 @@ fn ipxe_matchbox(boot: &NetBoot, extras: Extras<'_>) -> String {
     script
 }
 
-/// Each download is tried again by itself, with growing pauses; `goto ${step}` returns to the one that failed.
+/// Each download is tried again by itself, at every node and then with growing pauses; `goto ${step}` returns to the one
+/// that failed.
 fn ipxe_robust(boot: &NetBoot, extras: Extras<'_>) -> String {
     let initrds = name_initrds(boot);
-    let mut kernel = boot.kernel.clone();
-    let names = initrds.iter().filter_map(|initrd| initrd.argument.as_deref());
-    let args = boot.args.iter().chain(extras.args).map(String::as_str);
-    for arg in args {
+    let mut kernel = download(&boot.kernel, extras);
+    for arg in boot.args.iter().chain(extras.args) {
         kernel.push(' ');
-        kernel.push_str(arg);
+        kernel.push_str(&extras.expand(arg));
     }
-    for name in names {
+    for name in initrds.iter().filter_map(|initrd| initrd.argument.as_deref()) {
         kernel.push_str(" initrd=");
         kernel.push_str(name);
     }
-    let mut script = String::with_capacity(1024);
+    let mut script = String::with_capacity(2048);
     script.push_str("#!ipxe\nset pause:int32 1\nset tries:int32 0\nset asks:int32 0\nset renew:int32 0\n");
-    script.push_str("isset ${restarts} || set restarts:int32 0\n:begin\nimgfree\n");
-    let kernel = extras.expand(&kernel);
-    let _ = writeln!(script, ":step0\nset step step0\nkernel {kernel} || goto failed");
+    script.push_str("isset ${restarts} || set restarts:int32 0\n");
+    script.push_str(&list(extras.nodes));
+    let _ = writeln!(script, ":begin\nimgfree\n:step0\nset step step0\nkernel {kernel} || goto failed");
     for (at, initrd) in initrds.iter().enumerate() {
-        let (step, line) = (at + 1, extras.expand(&initrd.line));
+        let (step, line) = (at + 1, download(&initrd.line, extras));
         let _ = writeln!(script, ":step{step}\nset step step{step}\ninitrd {line} || goto failed");
     }
     script.push_str("set step begin\nboot || goto failed\n:failed\n");
     let _ = write!(
         script,
-        "inc tries\niseq ${{tries}} {DOWNLOAD_TRIES} && goto restart ||\n\
+        "{}inc tries\niseq ${{tries}} {DOWNLOAD_TRIES} && goto restart ||\n\
          echo Raftboot: that failed; trying again in ${{pause}} s\n{}goto ${{step}}\n\
          :restart\ninc restarts\niseq ${{restarts}} {RESTARTS_MAX} && goto leave ||\n{}",
+        next_node(extras.nodes, "${step}"),
         sleep(),
-        ask_again("that keeps failing")
+        ask_again("that keeps failing", extras.nodes)
     );
     script
 }
 
+/// A download's words: when to give up, and where the file is. Addresses that leave the host open get one from the list.
+fn download(text: &str, extras: Extras<'_>) -> String {
+    let line = Line::read(text);
+    let timeout = if line.has_timeout() || line.address.is_empty() {
+        String::new()
+    } else {
+        format!("--timeout {FILE_STALL_MILLISECONDS} ")
+    };
+    let own = line.own_path().filter(|_| !extras.nodes.is_empty());
+    let address = own.map_or_else(|| extras.expand(line.address), |path| at_node(extras.nodes, &path));
+    format!("{timeout}{}{address}{}", extras.expand(line.options), extras.expand(line.rest))
+}
+
 /// Asks what to boot from the beginning, until there is an answer or it has taken too long.
-fn ask_again(why: &str) -> String {
+fn ask_again(why: &str, nodes: &[String]) -> String {
+    let (ask, next) = match next_node(nodes, "ask") {
+        next if next.is_empty() => ("", next),
+        next => (":ask\n", next),
+    };
     format!(
         ":again\necho Raftboot: {why}; asking again what to boot in {HOLD_SECONDS} s\nsleep {HOLD_SECONDS}\nimgfree\n\
-         chain --autofree --replace boot.ipxe ||\n{}{}{}",
+         {ask}{}{next}{}{}{}",
+        chain(&at_node(nodes, "boot.ipxe")),
         count_ask(),
         renew("again"),
         leave()
@@ -189,9 +257,9 @@ fn ask_again(why: &str) -> String {
 
 /// The script for a machine an operator holds back: it says so and asks again until it is let go.
 #[must_use]
-pub(super) fn held() -> String {
-    let again = ask_again("an operator holds this machine (${mac})");
-    format!("#!ipxe\nset asks:int32 0\nset renew:int32 0\nset restarts:int32 0\n{again}")
+pub(super) fn held(nodes: &[String]) -> String {
+    let again = ask_again("an operator holds this machine (${mac})", nodes);
+    format!("#!ipxe\nset asks:int32 0\nset renew:int32 0\nset restarts:int32 0\n{}{again}", list(nodes))
 }
 
 /// The script for a machine no group matches: it goes on to its next boot device.
@@ -241,24 +309,20 @@ fn name_initrds(boot: &NetBoot) -> Vec<Initrd> {
 }
 
 /// The name iPXE gives an image: `--name`, else the last part of the path. `None` if that is not safe as one word.
-fn image_name(line: &str) -> Option<String> {
-    let mut words = line.split_whitespace();
-    let mut address = "";
+fn image_name(text: &str) -> Option<String> {
+    let line = Line::read(text);
+    let mut words = line.options.split_whitespace();
     let mut name = None;
     while let Some(word) = words.next() {
         match word.split_once('=') {
             Some(("--name" | "-n", value)) => name = Some(value),
             _ if matches!(word, "--name" | "-n") => name = words.next(),
             _ if matches!(word, "--timeout" | "-t") => drop(words.next()),
-            _ if word.starts_with('-') => {}
-            _ => {
-                address = word;
-                break;
-            }
+            _ => {}
         }
     }
     let name = name.unwrap_or_else(|| {
-        let path = address.split(['?', '#']).next().unwrap_or_default();
+        let path = line.address.split(['?', '#']).next().unwrap_or_default();
         path.rsplit('/').next().unwrap_or_default()
     });
     let plain = name.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-+~@$:{}".contains(letter));

@@ -14,13 +14,17 @@ use tracing::{debug, info};
 
 use super::Catalog;
 use crate::assets::ReadError;
-use crate::boot::{BlobError, Event, Fetched, Loader, LoaderClient, Questions, Seen};
+use crate::boot::{BlobError, Event, Fetched, Loader, LoaderClient, Questions, Seen, Whereabouts};
 use crate::sightings;
 use crate::tftp::Signature;
 
 impl Questions for Catalog {
     fn state(&self) -> Arc<State> {
         self.cluster.read()
+    }
+
+    fn whereabouts(&self) -> Whereabouts {
+        Self::whereabouts(self)
     }
 
     fn open(&self, digest: &Digest) -> Result<File, BlobError> {

@@ -12,21 +12,26 @@ use tracing::{debug, info, warn};
 use super::Catalog;
 use super::gate::Pass;
 use crate::dhcp::{
-    Architecture, ClientUuid, Facts, HardwareAddress, MachineFacts, Mode, Outcome, Questions, Sighting, Stage,
+    Architecture, ClientUuid, Facts, HardwareAddress, MachineFacts, Mode, Outcome, Place, Questions, Sighting, Silence,
+    Stage, Turn,
 };
 use crate::sightings;
+use crate::vip::View;
 
 /// A file every Raspberry Pi boot directory holds: without one there is nothing to offer a Pi.
 const RASPBERRY_PI_FILES: [&str; 2] = ["bootcode.bin", "start4.elf"];
 
 impl Questions for Catalog {
     fn facts(&self) -> Arc<Facts> {
-        let state = self.cluster.read();
-        if let Some(cached) = self.dhcp_facts.load().as_ref().filter(|cached| cached.0 == state.applied()) {
-            return cached.1.clone();
+        let (state, view) = (self.cluster.read(), self.vip.get());
+        let cached = self.dhcp_facts.load();
+        if let Some((applied, seen, facts)) = cached.as_deref()
+            && (*applied, *seen) == (state.applied(), view)
+        {
+            return facts.clone();
         }
-        let facts = Arc::new(self.dhcp_facts_of(&state));
-        self.dhcp_facts.store(Some(Arc::new((state.applied(), facts.clone()))));
+        let facts = Arc::new(self.dhcp_facts_of(&state, view));
+        self.dhcp_facts.store(Some(Arc::new((state.applied(), view, facts.clone()))));
         facts
     }
 
@@ -44,7 +49,9 @@ impl Questions for Catalog {
 
     fn seen(&self, sighting: Sighting) {
         self.log(&sighting);
-        if sighting.stage == Stage::OperatingSystem {
+        // What another node answers, that node records: three records of one packet would be two too many.
+        let is_told_elsewhere = sighting.outcome == Outcome::Silent(Silence::OtherNodeAnswers);
+        if sighting.stage == Stage::OperatingSystem || is_told_elsewhere {
             return;
         }
         let Some(mac) = mac_of(sighting.mac) else { return };
@@ -60,9 +67,11 @@ impl Questions for Catalog {
 }
 
 impl Catalog {
-    fn dhcp_facts_of(&self, state: &State) -> Facts {
+    fn dhcp_facts_of(&self, state: &State, view: View) -> Facts {
         let settings = state.settings().map(|stored| stored.value.clone()).unwrap_or_default();
         let mut facts = Facts::proxy(self.site.address, self.site.http_port);
+        facts.floating = view.address.map(|address| Place::new(address, self.site.http_port));
+        facts.turn = self.turn(state, view);
         if settings.dhcp_mode == DhcpMode::Off {
             facts.mode = Mode::Off;
         }
@@ -74,6 +83,25 @@ impl Catalog {
             .assets_from("")
             .any(|asset| asset.value.name.rsplit('/').next().is_some_and(|file| RASPBERRY_PI_FILES.contains(&file)));
         facts
+    }
+
+    /// This node's part in answering. While no holder is known the one committed last is the node to trust least: nodes
+    /// that can see no leader pass it over, and so does it itself if it is cut off from them.
+    fn turn(&self, state: &State, view: View) -> Turn {
+        if view.address.is_some() && view.held_here {
+            return Turn::Holder;
+        }
+        if view.reachable().is_some() {
+            return Turn::Backup;
+        }
+        let nodes: Vec<u64> = state.data_nodes().map(|member| member.id).collect();
+        let gone = view.address.and(state.vip_record()).map(|record| record.holder);
+        let left: Vec<u64> = nodes.iter().copied().filter(|node| Some(*node) != gone).collect();
+        match (nodes.len(), left.len()) {
+            (0, _) => Turn::Alone,
+            (_, 0) => Turn::Shared { this: self.node, nodes },
+            _ => Turn::Shared { this: self.node, nodes: left },
+        }
     }
 
     fn log(&self, sighting: &Sighting) {
@@ -94,6 +122,9 @@ impl Catalog {
             Outcome::Answered { message: answer, boot_file } => {
                 let boot_file = boot_file.as_deref().unwrap_or("-");
                 info!(%mac, message, ?stage, architecture, ?answer, boot_file, "a network boot request was answered");
+            }
+            Outcome::Silent(why @ Silence::OtherNodeAnswers) => {
+                debug!(%mac, message, ?stage, architecture, why = why.name(), "a network boot request is another node's to answer");
             }
             Outcome::Silent(why) => {
                 info!(%mac, message, ?stage, architecture, why = why.name(), "a network boot request was not answered");

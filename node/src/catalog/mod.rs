@@ -16,12 +16,13 @@ use raft::Cluster;
 use raft::types::LogIndex;
 
 use crate::assets::Store;
-use crate::boot::autoexec;
+use crate::boot::{Whereabouts, autoexec, for_questions};
 use crate::dhcp::Facts;
 use crate::loaders::{Loader, Loaders};
 use crate::replication::Replicator;
 use crate::sightings::Sightings;
 use crate::tftp::{Give, LoopBreaker, Signature};
+use crate::vip::{self, View};
 
 use gate::Gate;
 
@@ -50,13 +51,15 @@ impl Site {
 /// Answers the questions of DHCP, TFTP and boot HTTP.
 pub struct Catalog {
     cluster: Cluster,
+    node: u64,
     site: Site,
     loaders: Arc<Loaders>,
     store: Arc<Store>,
     replicator: Replicator,
     sightings: Sightings,
-    /// DHCP's settings as of a log index: built once per change, not per packet.
-    dhcp_facts: ArcSwapOption<(LogIndex, Arc<Facts>)>,
+    vip: vip::Handle,
+    /// DHCP's settings as of a log index and a view of the floating address: built once per change, not per packet.
+    dhcp_facts: ArcSwapOption<(LogIndex, View, Arc<Facts>)>,
     loops: Mutex<LoopBreaker>,
     dhcp_log: Mutex<Gate>,
 }
@@ -64,10 +67,19 @@ pub struct Catalog {
 impl Catalog {
     /// A catalog over the state of `cluster`, the blobs of `store` and the boot loaders found on this host.
     #[must_use]
-    pub fn new(cluster: Cluster, site: Site, loaders: Arc<Loaders>, store: Arc<Store>, sightings: Sightings) -> Self {
+    pub fn new(
+        cluster: Cluster,
+        site: Site,
+        vip: vip::Handle,
+        loaders: Arc<Loaders>,
+        store: Arc<Store>,
+        sightings: Sightings,
+    ) -> Self {
         Self {
             replicator: Replicator::alone(cluster.clone(), store.clone()),
+            node: cluster.status().node_id,
             cluster,
+            vip,
             site,
             loaders,
             store,
@@ -116,8 +128,19 @@ impl Catalog {
         }
     }
 
-    /// The script that takes the place of a boot loader, naming the address that was asked.
+    /// The script that takes the place of a boot loader, naming the address that was asked and where else to go.
     fn script(&self, local: IpAddr) -> String {
-        autoexec(&self.site.base_url(local))
+        let asked = self.site.base_url(local);
+        autoexec(&asked, &for_questions(&self.cluster.read(), &self.whereabouts(), &asked))
+    }
+
+    /// Where machines find the cluster. All nodes serve boot HTTP on one port, or the floating address could not move.
+    fn whereabouts(&self) -> Whereabouts {
+        let view = self.vip.get();
+        Whereabouts {
+            node: self.node,
+            floating: view.address.map(|address| self.site.base_url(address.into())),
+            holder_known: view.reachable().is_some(),
+        }
     }
 }

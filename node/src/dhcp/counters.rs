@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::decide::{Message, Silence};
 
 /// Every reason for silence with its name in metrics.
-const SILENCES: [(Silence, &str); 12] = [
+const SILENCES: [(Silence, &str); 13] = [
     (Silence::Off, "off"),
     (Silence::NotNetworkBoot, "not_network_boot"),
     (Silence::NotOurMessage, "not_our_message"),
@@ -17,6 +17,7 @@ const SILENCES: [(Silence, &str); 12] = [
     (Silence::UnknownMachine, "unknown_machine"),
     (Silence::BadAddress, "bad_address"),
     (Silence::TooLong, "too_long"),
+    (Silence::OtherNodeAnswers, "other_node_answers"),
     (Silence::RateLimited, "rate_limited"),
 ];
 

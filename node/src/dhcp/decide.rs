@@ -6,10 +6,19 @@ use dhcproto::v4::{CLIENT_PORT, MessageType, OptionCode, SERVER_PORT};
 
 use super::architecture::{Architecture, Transport};
 use super::client::Client;
-use super::facts::{Facts, MachineFacts, Mode, UnknownMachines};
+use super::facts::{Facts, MachineFacts, Mode, Place, UnknownMachines};
+use super::repeats::Heard;
 use super::reply::{Contents, VendorClass, encode};
 use super::request::Request;
 use super::sighting::{Outcome, Sighting};
+use super::turn::Turn;
+
+/// How a reply ranks for iPXE (option 175.1) that names a node's own address: above 0, so that the script wins over a boot
+/// file that the site's own DHCP names for everybody.
+const PRIORITY_OWN: u8 = 1;
+/// How one ranks that names the floating address. iPXE takes the later of two equal offers: a node that steps in must not
+/// replace what the holder has said.
+const PRIORITY_FLOATING: u8 = 2;
 
 /// Which of the two ports a packet came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,6 +88,8 @@ pub enum Silence {
     BadAddress,
     /// The boot file's name has more than 255 bytes, or the reply more than the client takes.
     TooLong,
+    /// Another node of the cluster answers; we would if the client had to repeat itself.
+    OtherNodeAnswers,
     /// The machine asks too often.
     RateLimited,
 }
@@ -92,11 +103,18 @@ pub struct Decision {
     pub sighting: Sighting,
 }
 
-/// Decides about one request. `machine` is what [`super::Questions::machine`] knows of its sender.
+/// Decides about one request. `machine` is what [`super::Questions::machine`] knows of its sender, `heard` whether it
+/// repeats itself.
 #[must_use]
-pub fn decide(request: &Request, arrival: &Arrival, facts: &Facts, machine: Option<&MachineFacts>) -> Decision {
+pub fn decide(
+    request: &Request,
+    arrival: &Arrival,
+    facts: &Facts,
+    machine: Option<&MachineFacts>,
+    heard: Heard,
+) -> Decision {
     let client = Client::recognise(request);
-    let (reply, outcome) = match answer(request, arrival, facts, machine, &client) {
+    let (reply, outcome) = match answer(request, arrival, facts, machine, &client, heard) {
         Ok((reply, boot_file)) => {
             let message = reply.message;
             (Ok(reply), Outcome::Answered { message, boot_file })
@@ -113,6 +131,7 @@ fn answer(
     facts: &Facts,
     machine: Option<&MachineFacts>,
     client: &Client,
+    heard: Heard,
 ) -> Result<(Reply, Option<String>), Silence> {
     if facts.mode == Mode::Off {
         return Err(Silence::Off);
@@ -120,7 +139,8 @@ fn answer(
     if *client == Client::Other {
         return Err(Silence::NotNetworkBoot);
     }
-    let (message, server) = message(request, arrival, facts)?;
+    let place = place(arrival, facts);
+    let (message, server) = message(request, arrival, facts, place)?;
     match machine {
         Some(machine) if machine.hold => return Err(Silence::Held),
         None if facts.unknown_machines == UnknownMachines::Ignore => {
@@ -129,22 +149,44 @@ fn answer(
         _ => {}
     }
     let destination = destination(request, arrival, message)?;
-    let mut contents = contents(client, facts, machine, message)?;
+    let mut contents = contents(client, facts, place, machine, message)?;
     contents.boot_item = match message {
         Message::Acknowledgement => boot_item(request),
         Message::Offer => None,
     };
-    let bytes = encode(request, message, server, facts.advertised, &contents)?;
-    let reply = Reply { bytes, destination, source: source(arrival, facts), message };
+    if names_nobody(request, arrival) && !facts.turn.answers(request, client, heard) {
+        return Err(Silence::OtherNodeAnswers);
+    }
+    let bytes = encode(request, message, server, place.address, &contents)?;
+    let reply = Reply { bytes, destination, source: source(arrival, place), message };
     Ok((reply, contents.boot_file))
 }
 
+/// Whether a packet is for whoever hears it: only then do several nodes wonder who answers. One that was sent to an
+/// address of ours, or names one as its server, is for us.
+#[must_use]
+pub fn names_nobody(request: &Request, arrival: &Arrival) -> bool {
+    arrival.asked.is_none() && request.address(OptionCode::ServerIdentifier).is_none()
+}
+
+/// What the reply names. Who asked the floating address, or everybody while we hold it, is told the floating address, and
+/// finds whichever node holds it by then. Who asked this node's own address is told that one even while a holder is known:
+/// it may ask here because the holder does not answer it, and what is named now is used within seconds.
+fn place<'a>(arrival: &Arrival, facts: &'a Facts) -> &'a Place {
+    let floating = facts.floating.as_ref().filter(|floating| match arrival.asked {
+        Some(asked) => asked == floating.address,
+        None => facts.turn == Turn::Holder,
+    });
+    floating.unwrap_or(&facts.own)
+}
+
 /// The kind of reply, and the server identifier it carries.
-fn message(request: &Request, arrival: &Arrival, facts: &Facts) -> Result<(Message, Ipv4Addr), Silence> {
+fn message(request: &Request, arrival: &Arrival, facts: &Facts, place: &Place) -> Result<(Message, Ipv4Addr), Silence> {
     let chosen = request.address(OptionCode::ServerIdentifier);
-    let ours = |server: Ipv4Addr| server == facts.advertised || server == source(arrival, facts);
+    let known = [place.address, facts.own.address, source(arrival, place)];
+    let ours = |server: Ipv4Addr| known.contains(&server);
     match (arrival.port, request.message) {
-        (Port::Discover, MessageType::Discover) => Ok((Message::Offer, facts.advertised)),
+        (Port::Discover, MessageType::Discover) => Ok((Message::Offer, place.address)),
         // Selecting, renewing or rebinding with the server that hands out addresses.
         (Port::Discover, MessageType::Request) => match chosen.filter(|server| ours(*server)) {
             None => Err(Silence::OtherServer),
@@ -160,7 +202,7 @@ fn message(request: &Request, arrival: &Arrival, facts: &Facts) -> Result<(Messa
         // UEFI names no server here, iPXE the one whose offer it took, and it wants the same back.
         (Port::Boot, MessageType::Request) => match chosen {
             Some(server) if !ours(server) => Err(Silence::OtherServer),
-            _ => Ok((Message::Acknowledgement, chosen.unwrap_or(facts.advertised))),
+            _ => Ok((Message::Acknowledgement, chosen.unwrap_or(place.address))),
         },
         _ => Err(Silence::NotOurMessage),
     }
@@ -171,14 +213,15 @@ fn message(request: &Request, arrival: &Arrival, facts: &Facts) -> Result<(Messa
 fn contents(
     client: &Client,
     facts: &Facts,
+    place: &Place,
     machine: Option<&MachineFacts>,
     message: Message,
 ) -> Result<Contents, Silence> {
     let override_file = machine.and_then(|machine| machine.boot_file.as_deref());
     match client {
         Client::Ipxe => Ok(Contents {
-            boot_file: Some(facts.script_url.clone()),
-            ipxe_priority: true,
+            boot_file: Some(place.script_url.clone()),
+            ipxe_priority: if facts.floating.as_ref() == Some(place) { PRIORITY_FLOATING } else { PRIORITY_OWN },
             ..Contents::new(VendorClass::Pxe)
         }),
         Client::RaspberryPi if facts.raspberry_pi => Ok(Contents {
@@ -190,7 +233,7 @@ fn contents(
         Client::Firmware { transport, architectures } => {
             let (architecture, file) = loader(architectures, facts, override_file)?;
             if *transport == Transport::Http {
-                return Ok(Contents { boot_file: Some(facts.loader_url(file)), ..Contents::new(VendorClass::Http) });
+                return Ok(Contents { boot_file: Some(place.loader_url(file)), ..Contents::new(VendorClass::Http) });
             }
             let control =
                 machine.and_then(|machine| machine.discovery_control).unwrap_or(architecture == Architecture::Bios);
@@ -258,9 +301,9 @@ fn destination(request: &Request, arrival: &Arrival, message: Message) -> Result
     if is_host(*destination.ip()) && destination.port() != 0 { Ok(destination) } else { Err(Silence::BadAddress) }
 }
 
-/// The address asked, or the advertised one when everybody was asked.
-fn source(arrival: &Arrival, facts: &Facts) -> Ipv4Addr {
-    arrival.asked.filter(|asked| is_host(*asked)).unwrap_or(facts.advertised)
+/// The address asked, or the one the reply names when everybody was asked.
+fn source(arrival: &Arrival, place: &Place) -> Ipv4Addr {
+    arrival.asked.filter(|asked| is_host(*asked)).unwrap_or(place.address)
 }
 
 /// Whether one machine can have this address.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use super::architecture::Architecture;
+use super::turn::Turn;
 
 /// What the DHCP server does at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,18 +24,50 @@ pub enum UnknownMachines {
     Ignore,
 }
 
+/// An address machines are told, and where they find things there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The address: server identifier, next server, and where replies come from.
+    pub address: Ipv4Addr,
+    /// What iPXE is told to run. The host must be an address: firmware does not always hand DNS on to iPXE.
+    pub script_url: String,
+    /// Where loaders are found by HTTP; a loader's name is put behind it, after a slash.
+    pub loader_url_base: String,
+}
+
+impl Place {
+    /// An address that serves the script as `/boot.ipxe` and the loaders below `/loaders/` on `http_port`.
+    #[must_use]
+    pub fn new(address: Ipv4Addr, http_port: u16) -> Self {
+        Self {
+            address,
+            script_url: format!("http://{address}:{http_port}/boot.ipxe"),
+            loader_url_base: format!("http://{address}:{http_port}/loaders"),
+        }
+    }
+
+    /// The URL of a loader; a name that is a URL already stays as it is.
+    #[must_use]
+    pub fn loader_url(&self, name: &str) -> String {
+        if name.contains("://") {
+            return name.to_owned();
+        }
+        let base = self.loader_url_base.trim_end_matches('/');
+        format!("{base}/{}", name.trim_start_matches('/'))
+    }
+}
+
 /// The settings a decision rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// Whether we answer.
     pub mode: Mode,
-    /// The address machines are told: server identifier, next server, and where replies come from. It must be
-    /// an address of the node that answers.
-    pub advertised: Ipv4Addr,
-    /// What iPXE is told to run. The host must be an address: firmware does not always hand DNS on to iPXE.
-    pub script_url: String,
-    /// Where loaders are found by HTTP; a loader's name is put behind it, after a slash.
-    pub loader_url_base: String,
+    /// This node's own address. It must be one that the node really has.
+    pub own: Place,
+    /// The cluster's floating address, whoever holds it.
+    pub floating: Option<Place>,
+    /// Our part among the nodes that hear a packet.
+    pub turn: Turn,
     /// The loader for each architecture, by the name TFTP serves it under. Only name what is really served: a
     /// machine that is offered nothing goes on to its next boot device, one that is offered a missing file may not.
     pub loaders: BTreeMap<Architecture, String>,
@@ -45,15 +78,14 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Proxy mode as it is out of the box: `advertised` serves the script as `/boot.ipxe` and the loaders below
-    /// `/loaders/` on `http_port`.
+    /// Proxy mode as it is out of the box, on a node that is alone; see [`Place::new`].
     #[must_use]
-    pub fn proxy(advertised: Ipv4Addr, http_port: u16) -> Self {
+    pub fn proxy(own: Ipv4Addr, http_port: u16) -> Self {
         Self {
             mode: Mode::Proxy,
-            advertised,
-            script_url: format!("http://{advertised}:{http_port}/boot.ipxe"),
-            loader_url_base: format!("http://{advertised}:{http_port}/loaders"),
+            own: Place::new(own, http_port),
+            floating: None,
+            turn: Turn::Alone,
             loaders: Self::default_loaders(),
             raspberry_pi: true,
             unknown_machines: UnknownMachines::Answer,
@@ -82,16 +114,6 @@ impl Facts {
             _ => None,
         };
         self.loaders.get(&architecture).or_else(|| self.loaders.get(&stand_in?)).map(String::as_str)
-    }
-
-    /// The URL of a loader; a name that is a URL already stays as it is.
-    #[must_use]
-    pub fn loader_url(&self, name: &str) -> String {
-        if name.contains("://") {
-            return name.to_owned();
-        }
-        let base = self.loader_url_base.trim_end_matches('/');
-        format!("{base}/{}", name.trim_start_matches('/'))
     }
 }
 

@@ -4,6 +4,10 @@
 //! `server` is pure: no clock, no socket, no await. What the decision needs to know is asked through [`Questions`],
 //! which must answer from memory.
 //!
+//! Every node of a cluster hears what is sent to everybody. The holder of the floating address answers at once and names
+//! that address; the others answer a client that has to repeat itself ([`Repeats`]), and name their own. While no holder
+//! is known each client has one node that answers at once ([`Turn`]).
+//!
 //! Scope: mode `proxy` on ports 67 and 4011 (another server hands out addresses), and mode `off`.
 
 mod architecture;
@@ -13,23 +17,27 @@ mod decide;
 mod facts;
 mod limit;
 mod own;
+mod repeats;
 mod reply;
 mod reply_limit;
 mod request;
 mod server;
 mod sighting;
 mod socket;
+mod turn;
 
 pub use architecture::{Architecture, ParseArchitectureError, Transport};
 pub use client::Client;
 pub use counters::Counters;
-pub use decide::{Arrival, Decision, Message, Port, Reply, Silence, decide};
-pub use facts::{Facts, MachineFacts, Mode, UnknownMachines};
+pub use decide::{Arrival, Decision, Message, Port, Reply, Silence, decide, names_nobody};
+pub use facts::{Facts, MachineFacts, Mode, Place, UnknownMachines};
 pub use limit::RateLimit;
+pub use repeats::{Heard, Repeats};
 pub use request::{ClientUuid, HardwareAddress, Malformed, PACKET_MAX, Request};
 pub use server::run;
 pub use sighting::{Outcome, Sighting, Stage};
 pub use socket::{BindError, SocketConfig, Sockets};
+pub use turn::Turn;
 
 use std::sync::Arc;
 

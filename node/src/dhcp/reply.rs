@@ -16,9 +16,8 @@ const DISCOVERY_CONTROL: [u8; 3] = [6, 1, 8];
 /// The menu a Raspberry Pi looks for: discovery control 3, prompt "PXE" without waiting (43.10), and one item of
 /// type 0 (43.9), as dnsmasq writes it. The Pi compares the name, and wants the rest to be there.
 const RASPBERRY_PI_MENU: &[u8] = b"\x06\x01\x03\x0a\x04\x00PXE\x09\x14\x00\x00\x11Raspberry Pi Boot";
-/// iPXE's encapsulated option 1, one byte: the rank of this reply's settings. Above 0, so that the script wins
-/// over a boot file that the site's own DHCP names for everybody.
-const IPXE_PRIORITY: [u8; 3] = [1, 1, 1];
+/// iPXE's encapsulated option 1, one byte: the rank of this reply's settings.
+const IPXE_PRIORITY: [u8; 2] = [1, 1];
 /// Ends encapsulated options.
 const END: u8 = 255;
 
@@ -39,7 +38,8 @@ pub(super) struct Contents {
     pub(super) discovery_control: bool,
     pub(super) raspberry_pi_menu: bool,
     pub(super) boot_item: Option<[u8; 4]>,
-    pub(super) ipxe_priority: bool,
+    /// How the reply ranks for iPXE; 0: not said.
+    pub(super) ipxe_priority: u8,
 }
 
 impl Contents {
@@ -50,7 +50,7 @@ impl Contents {
             discovery_control: false,
             raspberry_pi_menu: false,
             boot_item: None,
-            ipxe_priority: false,
+            ipxe_priority: 0,
         }
     }
 
@@ -134,8 +134,9 @@ fn write(
         put(&mut bytes, client, echo(client));
     }
     put(&mut bytes, OptionCode::VendorExtensions, &contents.vendor_options());
-    if contents.ipxe_priority {
-        put(&mut bytes, OptionCode::Unknown(175), &IPXE_PRIORITY);
+    if contents.ipxe_priority > 0 {
+        let [option, length] = IPXE_PRIORITY;
+        put(&mut bytes, OptionCode::Unknown(175), &[option, length, contents.ipxe_priority]);
     }
     if names_server && shed < Shed::ServerName {
         put(&mut bytes, OptionCode::TFTPServerName, server_name.as_bytes());

@@ -9,8 +9,9 @@ use tracing::{debug, info, warn};
 
 use super::Questions;
 use super::counters::Counters;
-use super::decide::{Arrival, Reply, Silence, decide};
+use super::decide::{Arrival, Reply, Silence, decide, names_nobody};
 use super::limit::RateLimit;
+use super::repeats::{Heard, Repeats};
 use super::reply_limit::ReplyLimit;
 use super::request::Request;
 use super::sighting::Sighting;
@@ -51,7 +52,11 @@ async fn serve(socket: Option<PortSocket>, questions: &dyn Questions, counters: 
     let mut endpoint = socket.start()?;
     endpoint.ready_to_send().await?;
     info!(address = ?endpoint.local(), "dhcp is listening");
-    let mut limits = Limits { machines: RateLimit::default(), replies: ReplyLimit::new(Instant::now()) };
+    let mut memory = Memory {
+        machines: RateLimit::default(),
+        replies: ReplyLimit::new(Instant::now()),
+        repeats: Repeats::default(),
+    };
     let mut warned_at = None;
     let mut buffer = vec![0; RECEIVE_BUFFER_BYTES];
     let mut errors = 0;
@@ -70,17 +75,18 @@ async fn serve(socket: Option<PortSocket>, questions: &dyn Questions, counters: 
         let Some(arrival) = arrival else { continue };
         for packet in packets {
             counters.count_received();
-            if let Some(reply) = answer(packet, &arrival, questions, counters, &mut limits) {
+            if let Some(reply) = answer(packet, &arrival, questions, counters, &mut memory) {
                 send(&endpoint, &reply, counters, &mut warned_at);
             }
         }
     }
 }
 
-/// How often anybody is answered on one port.
-struct Limits {
+/// What is remembered of those who ask on one port.
+struct Memory {
     machines: RateLimit,
     replies: ReplyLimit,
+    repeats: Repeats,
 }
 
 /// One packet's way from bytes to a reply.
@@ -89,7 +95,7 @@ fn answer(
     arrival: &Arrival,
     questions: &dyn Questions,
     counters: &Counters,
-    limits: &mut Limits,
+    memory: &mut Memory,
 ) -> Option<Reply> {
     let request = match Request::parse(packet) {
         Ok(request) => request,
@@ -101,15 +107,20 @@ fn answer(
     };
     let mac = request.mac();
     let now = Instant::now();
-    if !limits.machines.allow(mac, now) {
+    if !memory.machines.allow(mac, now) {
         counters.count_silent(Silence::RateLimited);
         debug!(%mac, source = %arrival.source, "dhcp client asks too often");
         return None;
     }
+    let heard = if names_nobody(&request, arrival) {
+        memory.repeats.hear(mac, request.xid, request.secs, now)
+    } else {
+        Heard::First
+    };
     let machine = questions.machine(mac, request.uuid());
-    let decision = decide(&request, arrival, &questions.facts(), machine.as_ref());
+    let decision = decide(&request, arrival, &questions.facts(), machine.as_ref(), heard);
     if let Ok(reply) = &decision.reply
-        && !limits.replies.allow(*reply.destination.ip(), *arrival.source.ip(), now)
+        && !memory.replies.allow(*reply.destination.ip(), *arrival.source.ip(), now)
     {
         counters.count_silent(Silence::RateLimited);
         debug!(%mac, source = %arrival.source, to = %reply.destination, "dhcp replies to this address are too many");

@@ -42,9 +42,8 @@ impl Book {
         }
         let (store, node) = (self.store.clone(), self.node);
         let news = move || -> Vec<(Digest, u64)> {
-            let is_news = |(digest, size): &(Digest, u64)| {
-                !claims(&state, node, digest) && store.size(digest) == Some(*size)
-            };
+            let is_news =
+                |(digest, size): &(Digest, u64)| !claims(&state, node, digest) && store.size(digest) == Some(*size);
             batch.into_iter().filter(is_news).collect()
         };
         let news = tokio::task::spawn_blocking(news).await.unwrap_or_default();
@@ -61,7 +60,9 @@ impl Book {
         let (store, node) = (self.store.clone(), self.node);
         let gone = move || -> Vec<Digest> {
             let is_gone = |digest: &Digest| {
-                state.blob(digest).is_some_and(|blob| blob.replicas.contains(&node) && store.size(digest) != Some(blob.size))
+                state
+                    .blob(digest)
+                    .is_some_and(|blob| blob.replicas.contains(&node) && store.size(digest) != Some(blob.size))
             };
             lost.into_iter().filter(is_gone).collect()
         };

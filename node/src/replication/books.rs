@@ -74,7 +74,10 @@ async fn withdraw(replicator: &Replicator, lost: Vec<Digest>) -> bool {
     match replicator.core.book.withdraw(lost.clone()).await {
         Ok(0) => true,
         Ok(gone) => {
-            info!(blobs = gone, "copies on this node are damaged or gone; they are fetched again where another node has them");
+            info!(
+                blobs = gone,
+                "copies on this node are damaged or gone; they are fetched again where another node has them"
+            );
             replicator.note(|progress| progress.damaged_blobs += gone as u64);
             true
         }

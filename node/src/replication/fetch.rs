@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::stream::{self, BoxStream};
 use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
 use http::{Method, StatusCode};
 use raft::Cluster;
 use raft::state::Member;
@@ -52,7 +52,13 @@ pub(super) struct Fetch {
 }
 
 impl Fetch {
-    pub(super) fn new(peers: Arc<Peers>, cluster: Cluster, node: u64, digest: Digest, part: std::ops::Range<u64>) -> Self {
+    pub(super) fn new(
+        peers: Arc<Peers>,
+        cluster: Cluster,
+        node: u64,
+        digest: Digest,
+        part: std::ops::Range<u64>,
+    ) -> Self {
         Self {
             peers,
             cluster,
@@ -115,8 +121,12 @@ impl Fetch {
                     return Ok(Some(bytes));
                 }
                 Ok(Some(_)) => self.reply = Some((node, reply)),
-                Ok(None) => debug!(node, digest = %self.digest, at = self.at, "a node sent less of a blob than it should"),
-                Err(error) => debug!(node, digest = %self.digest, at = self.at, %error, "a transfer between nodes broke off"),
+                Ok(None) => {
+                    debug!(node, digest = %self.digest, at = self.at, "a node sent less of a blob than it should")
+                }
+                Err(error) => {
+                    debug!(node, digest = %self.digest, at = self.at, %error, "a transfer between nodes broke off")
+                }
             }
         }
         // The end of the body is read too, so that the connection serves the next transfer.

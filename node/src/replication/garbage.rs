@@ -68,13 +68,8 @@ mod tests {
     /// One node that holds the bytes `named`, with a name, and `doomed`, without.
     fn state() -> State {
         let mut state = State::default();
-        let node = Announcement {
-            id: 1,
-            name: "a".into(),
-            kind: NodeKind::Data,
-            peer: "a:7443".into(),
-            boot: String::new(),
-        };
+        let node =
+            Announcement { id: 1, name: "a".into(), kind: NodeKind::Data, peer: "a:7443".into(), boot: String::new() };
         apply(&mut state, Edit::AnnounceMember(node));
         let held = ["named", "doomed"].map(|name| (asset(name).digest, 1));
         apply(&mut state, Edit::ReportBlobs(1, held.to_vec()));

@@ -241,8 +241,7 @@ impl Replicator {
         part: Range<u64>,
     ) -> Result<BoxStream<'static, Result<Bytes, FetchError>>, FetchError> {
         let peers = self.peers().ok_or(FetchError::NoHolder)?.clone();
-        let mut fetch =
-            Fetch::new(peers, self.cluster().clone(), self.node(), digest, part).within(SERVE_PATIENCE);
+        let mut fetch = Fetch::new(peers, self.cluster().clone(), self.node(), digest, part).within(SERVE_PATIENCE);
         fetch.begin().await?;
         self.missing(digest);
         Ok(fetch.into_stream())
@@ -267,7 +266,9 @@ impl Replicator {
         let overview = self.cluster().overview().await;
         let silent = |peer: &PeerView| {
             let silent = peer.silent_for_millis.map(Duration::from_millis);
-            peer.id != self.node() && Some(peer.id) != overview.leader && silent.is_none_or(|silent| silent > AWAY_AFTER)
+            peer.id != self.node()
+                && Some(peer.id) != overview.leader
+                && silent.is_none_or(|silent| silent > AWAY_AFTER)
         };
         overview.peers.iter().filter(|peer| silent(peer)).map(|peer| peer.id).collect()
     }

@@ -23,14 +23,13 @@ pub(super) fn holds_bytes(state: &State, node: u64) -> bool {
 pub(super) fn wanted(state: &State, node: u64) -> Vec<Wanted> {
     let lacks = |blob: &&Blob| blob.condemned.is_none() && !blob.replicas.contains(&node);
     let blobs = state.blobs().map(|blob| &**blob).filter(lacks);
-    blobs
-        .map(|blob| Wanted { digest: blob.digest, size: blob.size, urgent: !state.is_named(&blob.digest) })
-        .collect()
+    blobs.map(|blob| Wanted { digest: blob.digest, size: blob.size, urgent: !state.is_named(&blob.digest) }).collect()
 }
 
 /// What this node said it holds and is to remove.
 pub(super) fn condemned(state: &State, node: u64) -> Vec<Digest> {
-    let goes = |blob: &&Blob| blob.condemned.is_some() && blob.replicas.contains(&node) && !state.is_named(&blob.digest);
+    let goes =
+        |blob: &&Blob| blob.condemned.is_some() && blob.replicas.contains(&node) && !state.is_named(&blob.digest);
     state.blobs().map(|blob| &**blob).filter(goes).map(|blob| blob.digest).collect()
 }
 

@@ -139,7 +139,8 @@ async fn pull(replicator: &Replicator, digest: Digest, size: u64) -> Result<(), 
     fetch.begin().await.map_err(|error| error.to_string())?;
     let sources = fetch.sources();
     let declared = Declared { size: Some(size), digest: Some(digest) };
-    let received = replicator.store().receive_as(&mut fetch.into_stream(), Reception::new(Origin::Node, declared)).await;
+    let received =
+        replicator.store().receive_as(&mut fetch.into_stream(), Reception::new(Origin::Node, declared)).await;
     match received {
         Ok(_) => {
             debug!(%digest, size, "a blob was fetched from another node");

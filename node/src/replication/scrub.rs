@@ -41,7 +41,8 @@ pub(super) async fn run(replicator: Replicator, stop: CancellationToken) {
                 let done = replicator.status().scrubbed_blobs;
                 info!(blobs = done, "every copy on this node was read again");
                 after = Digest([0; 32]);
-                replicator.note(|progress| (progress.scrubbed_blobs, progress.scrub_rounds) = (0, progress.scrub_rounds + 1));
+                replicator
+                    .note(|progress| (progress.scrubbed_blobs, progress.scrub_rounds) = (0, progress.scrub_rounds + 1));
             }
             Err(error) => warn!(%error, "reading a copy again ended early"),
         }

@@ -78,7 +78,8 @@ async fn blob(
             return (StatusCode::RANGE_NOT_SATISFIABLE, range).into_response();
         }
     };
-    let mut answer = Response::new(if method == Method::HEAD { Body::empty() } else { body(pieces(file, start, length), turn) });
+    let mut answer =
+        Response::new(if method == Method::HEAD { Body::empty() } else { body(pieces(file, start, length), turn) });
     *answer.status_mut() = status;
     let mut set = |name, value: String| {
         let value = value.parse().expect("digits and punctuation fit into a header");

@@ -80,7 +80,8 @@ impl Replicator {
                 look = Instant::now() + LOOK_EVERY;
             }
             let have = state.holders(&digest).count();
-            let hopeless = have + others.difference(&away).count() < needed || have == 0 && !self.may_come(&state, &digest);
+            let hopeless =
+                have + others.difference(&away).count() < needed || have == 0 && !self.may_come(&state, &digest);
             if hopeless || Instant::now() >= deadline {
                 return Err(self.short(&state, digest, &others, &away));
             }
@@ -119,8 +120,13 @@ impl Replicator {
             return CopiesError::Nowhere(digest);
         }
         let named = |id: &u64| {
-            let name = state.member(*id).map_or_else(|| id.to_string(), |member| format!("{} ({})", member.name, member.peer));
-            if away.contains(id) { format!("{name}, which does not answer") } else { format!("{name}, which is still copying") }
+            let name =
+                state.member(*id).map_or_else(|| id.to_string(), |member| format!("{} ({})", member.name, member.peer));
+            if away.contains(id) {
+                format!("{name}, which does not answer")
+            } else {
+                format!("{name}, which is still copying")
+            }
         };
         let missing = others.iter().map(named).collect();
         CopiesError::UnderReplicated { digest, have, needed: state.copies_needed(), missing }

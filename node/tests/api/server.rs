@@ -82,8 +82,8 @@ impl Server {
             .enable_all()
             .build()
             .expect("the test's own set-up");
-        let cluster = Cluster::open(Options::alone(dir.path().join("raft"), EngineKind::Memory))
-            .expect("the test's own set-up");
+        let cluster =
+            Cluster::open(Options::alone(dir.path().join("raft"), EngineKind::Memory)).expect("the test's own set-up");
         let store = Arc::new(Store::open(blobs).expect("the test's own set-up"));
         let tls = admin::tls::server_config(dir.path(), None, &[]).expect("the test's own set-up");
         runtime.block_on(admin::bootstrap::first_token(&cluster, dir.path())).expect("the test's own set-up");

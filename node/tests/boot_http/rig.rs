@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use raft::command::{Command, Edit, GuardedEdit, Outcome};
-use raft::state::{Asset, Group, NetBoot, Profile, State, Template, TemplateKind};
+use raft::state::{Asset, Group, NetBoot, NewMember, NodeKind, Profile, State, Template, TemplateKind};
 use raft::types::{Digest, LogIndex, Timestamp};
-use raftboot::boot::{self, BlobError, Loader, LoaderClient, Questions, Seen};
+use raftboot::boot::{self, BlobError, Loader, LoaderClient, Questions, Seen, Whereabouts};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -31,11 +31,16 @@ struct World {
     state: Mutex<State>,
     blobs: tempfile::TempDir,
     seen: Mutex<Vec<String>>,
+    whereabouts: Mutex<Whereabouts>,
 }
 
 impl Questions for World {
     fn state(&self) -> Arc<State> {
         Arc::new(self.state.lock().unwrap().clone())
+    }
+
+    fn whereabouts(&self) -> Whereabouts {
+        self.whereabouts.lock().unwrap().clone()
     }
 
     fn open(&self, digest: &Digest) -> Result<File, BlobError> {
@@ -59,7 +64,8 @@ impl Rig {
     pub(crate) fn new(edits: Vec<Edit>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let blobs = tempfile::tempdir().unwrap();
-        let world = Arc::new(World { state: Mutex::default(), blobs, seen: Mutex::default() });
+        let world =
+            Arc::new(World { state: Mutex::default(), blobs, seen: Mutex::default(), whereabouts: Mutex::default() });
         let stop = CancellationToken::new();
         let (address, serving) = runtime.block_on(async {
             let server = boot::bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -84,6 +90,11 @@ impl Rig {
         let index = LogIndex(state.applied().0 + 1);
         let (outcome, _) = state.apply(index, &command);
         assert!(matches!(outcome, Outcome::Applied { .. }), "{outcome:?}");
+    }
+
+    /// Says where machines find the cluster.
+    pub(crate) fn place(&self, whereabouts: Whereabouts) {
+        *self.world.whereabouts.lock().unwrap() = whereabouts;
     }
 
     /// Stores the bytes of a blob; answers where.
@@ -213,4 +224,10 @@ pub(crate) fn asset(name: &str, content: &[u8]) -> Edit {
         media_type: String::new(),
         origin: String::new(),
     })
+}
+
+/// A node that boots machines from there; the first one has id 1.
+pub(crate) fn node(name: &str, boot: &str) -> Edit {
+    let (peer, instance) = (format!("{name}:7443"), *Digest::of(name.as_bytes()).0.first_chunk().unwrap());
+    Edit::AddMember(NewMember { name: name.into(), kind: NodeKind::Data, peer, boot: boot.into(), instance })
 }

@@ -18,13 +18,17 @@
 //! | `fact NAME VALUE` | change a setting |
 //! | `loader ARCH [FILE]` | set a loader, or have none |
 //! | `machine [WORD…]` | the sender is known: `hold`, `control`, `no-control`, `file=NAME` |
+//! | `vip A` | the cluster's floating address |
+//! | `turn holder`, `turn backup` | who holds it: we, another node |
+//! | `turn shared THIS NODE…` | nobody is known to; which nodes may answer |
+//! | `again` | the sender repeats itself |
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use raftboot::dhcp::{
-    Arrival, Decision, Facts, MachineFacts, Malformed, Message, Mode, Outcome, Port, Request, Stage, UnknownMachines,
-    decide,
+    Arrival, Decision, Facts, Heard, MachineFacts, Malformed, Message, Mode, Outcome, Place, Port, Request, Stage,
+    Turn, UnknownMachines, decide,
 };
 
 use super::packet::{Packet, fixture, unvalue};
@@ -38,6 +42,7 @@ pub(crate) struct Case {
     pub(crate) arrival: Arrival,
     pub(crate) facts: Facts,
     machine: Option<MachineFacts>,
+    heard: Heard,
 }
 
 /// Splits a file into its preamble and its cases, name first.
@@ -59,6 +64,7 @@ impl Case {
             arrival: arrival(if boot { Port::Boot } else { Port::Discover }),
             facts: Facts::proxy(ADVERTISED, 8080),
             machine: None,
+            heard: Heard::First,
         };
         for line in text.lines() {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -94,6 +100,9 @@ impl Case {
                     }
                 }
                 "machine" => case.machine = Some(machine(rest)?),
+                "vip" => case.facts.floating = Some(Place::new(address()?, 8080)),
+                "turn" => case.facts.turn = turn(first, second)?,
+                "again" => case.heard = Heard::Again,
                 _ => return Err(format!("no such line: {line}")),
             }
         }
@@ -107,8 +116,8 @@ impl Case {
             ("mode", "off") => self.facts.mode = Mode::Off,
             ("unknown", "ignore") => self.facts.unknown_machines = UnknownMachines::Ignore,
             ("raspberry-pi", "off") => self.facts.raspberry_pi = false,
-            ("script", url) => url.clone_into(&mut self.facts.script_url),
-            ("loader-url", url) => url.clone_into(&mut self.facts.loader_url_base),
+            ("script", url) => url.clone_into(&mut self.facts.own.script_url),
+            ("loader-url", url) => url.clone_into(&mut self.facts.own.loader_url_base),
             _ => return Err(format!("no such fact: {name} {value}")),
         }
         Ok(())
@@ -116,7 +125,7 @@ impl Case {
 
     pub(crate) fn decide(&self) -> Result<Decision, Malformed> {
         let request = Request::parse(&self.packet)?;
-        Ok(decide(&request, &self.arrival, &self.facts, self.machine.as_ref()))
+        Ok(decide(&request, &self.arrival, &self.facts, self.machine.as_ref(), self.heard))
     }
 
     /// What comes out, as text.
@@ -150,6 +159,16 @@ pub(crate) fn arrival(port: Port) -> Arrival {
 
 fn put(packet: &mut Packet, at: usize, bytes: &[u8]) {
     packet.header[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+fn turn(word: &str, numbers: &str) -> Result<Turn, String> {
+    let numbers: Result<Vec<u64>, _> = numbers.split_whitespace().map(str::parse).collect();
+    match (word, numbers.map_err(|error| error.to_string())?.split_first()) {
+        ("holder", None) => Ok(Turn::Holder),
+        ("backup", None) => Ok(Turn::Backup),
+        ("shared", Some((this, nodes))) => Ok(Turn::Shared { this: *this, nodes: nodes.to_vec() }),
+        _ => Err(format!("no such turn: {word}")),
+    }
 }
 
 fn machine(words: &str) -> Result<MachineFacts, String> {

@@ -3,18 +3,25 @@
 use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
-use raftboot::dhcp::{Decision, Facts, PACKET_MAX, Port, Request, decide};
+use raftboot::dhcp::{Decision, Facts, Heard, PACKET_MAX, Place, Port, Request, Turn, decide};
 
 use super::case::{ADVERTISED, arrival};
 use super::packet::{Packet, client_fixtures, fixture};
 
-/// What the server does with a packet on both ports, without the socket.
+/// What a node that is alone, one that holds the floating address and one that steps in do with a packet on both ports,
+/// without the socket.
 fn decisions(packet: &[u8]) -> Vec<Decision> {
-    let facts = Facts::proxy(ADVERTISED, 8080);
     let Ok(request) = Request::parse(packet) else {
         return vec![];
     };
-    [Port::Discover, Port::Boot].map(|port| decide(&request, &arrival(port), &facts, None)).into()
+    let alone = Facts::proxy(ADVERTISED, 8080);
+    let floating = Some(Place::new(Ipv4Addr::new(10, 88, 0, 10), 8080));
+    let holder = Facts { floating, turn: Turn::Holder, ..alone.clone() };
+    let backup = Facts { turn: Turn::Backup, ..holder.clone() };
+    let all = [alone, holder, backup];
+    let ports = [Port::Discover, Port::Boot];
+    let decide = |facts, port| decide(&request, &arrival(port), facts, None, Heard::Again);
+    all.iter().flat_map(|facts| ports.map(|port| decide(facts, port))).collect()
 }
 
 /// Everything that holds for every reply, whatever was asked.

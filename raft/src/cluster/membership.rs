@@ -19,6 +19,8 @@ use crate::types::Digest;
 pub const ALIVE_WITHIN: Duration = Duration::from_secs(2);
 /// How long a transfer of leadership may take.
 const TRANSFER_MAX: Duration = Duration::from_secs(3);
+/// How long a new leader waits to hear from every voter before it judges who is alive.
+const SETTLE_MAX: Duration = Duration::from_secs(1);
 /// How long the target may take to have the whole log.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 
@@ -50,6 +52,19 @@ impl Desk {
             }
         });
         views.collect()
+    }
+
+    /// The same, once every voter has had the time to answer a leader that was elected just now.
+    async fn settled_view(&self) -> Vec<PeerView> {
+        let until = Instant::now() + SETTLE_MAX;
+        let mut metrics = self.metrics.clone();
+        loop {
+            let views = self.view();
+            if Instant::now() >= until || views.iter().all(|view| !view.voter || view.silent_for_millis.is_some()) {
+                return views;
+            }
+            let _ = timeout(Duration::from_millis(20), metrics.changed()).await;
+        }
     }
 
     pub(super) async fn commit(&self, edit: Edit) -> Result<(), CallProblem> {
@@ -103,7 +118,7 @@ impl Desk {
                 Err(problem(ProblemKind::Refused, format!("there is no node {id}")))
             };
         }
-        let views = self.view();
+        let views = self.settled_view().await;
         if let Some(why) = danger(&state, &views, id, force) {
             return Err(problem(ProblemKind::Refused, why));
         }

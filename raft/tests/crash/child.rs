@@ -27,7 +27,7 @@ pub(crate) fn tuning(syncing: Syncing) -> Tuning {
 }
 
 pub(crate) fn options(dir: &Path) -> Options {
-    Options { dir: dir.to_owned(), engine: EngineKind::RocksDb }
+    Options::alone(dir.to_owned(), EngineKind::RocksDb)
 }
 
 /// Two groups that always carry the same number, written by one command.

@@ -11,7 +11,7 @@ use raft::types::{Digest, Timestamp};
 pub(crate) const ENGINES: [EngineKind; 2] = [EngineKind::RocksDb, EngineKind::Memory];
 
 pub(crate) fn options(dir: &Path, engine: EngineKind) -> Options {
-    Options { dir: dir.join("raft"), engine }
+    Options::alone(dir.join("raft"), engine)
 }
 
 pub(crate) fn open(dir: &Path) -> Cluster {

@@ -1,0 +1,5 @@
+//! The floating address: who holds it, as the rest of the node sees it.
+
+mod view;
+
+pub use view::{Handle, View};
