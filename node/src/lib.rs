@@ -1,12 +1,14 @@
 //! The server and the command line of Raftboot, one module per protocol.
 //!
 //! In reading order: `run` is a node's life; `dhcp`, `tftp` and `boot` answer machines; `admin` answers operators;
-//! `catalog` answers the protocols' questions from the replicated state; `assets` keeps the bytes.
+//! `catalog` answers the protocols' questions from the replicated state; `assets` keeps the bytes; `membership` is how
+//! a node becomes one of a cluster, `peers` what it answers to the others.
 
 pub mod admin;
 pub mod assets;
 pub mod boot;
 pub mod catalog;
+pub mod certs;
 pub mod cli;
 pub mod client;
 pub mod config;
@@ -17,6 +19,8 @@ pub mod import;
 pub mod loaders;
 pub mod log;
 pub mod matchbox_json;
+pub mod membership;
+pub mod peers;
 pub mod rendezvous;
 pub mod replication;
 pub mod run;

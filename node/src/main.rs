@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use raftboot::cli::{Cli, Command};
-use raftboot::config::Config;
+use raftboot::config::{Config, Log};
 use raftboot::{cli, log, run};
 
 /// What failed; said once, on standard error.
@@ -16,6 +16,10 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(arguments) => serve(arguments.config.as_deref(), arguments.data_dir),
         Command::CheckConfig(arguments) => check_config(arguments.config.as_deref()),
+        Command::Host(command) => {
+            log::install(&Log { json: false, filter: "warn,raft=off".into() });
+            cli::run_here(command)
+        }
         Command::Client(command) => cli::run(command),
     }
 }
@@ -31,6 +35,7 @@ fn serve(file: Option<&std::path::Path>, data_dir: Option<std::path::PathBuf>) -
     log::install(&config.log);
     match run::run(&config) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<run::NoPlace>() => fail(&format!("{error:#}"), BAD_CONFIGURATION),
         Err(error) => fail(&format!("{error:#}"), FAILED),
     }
 }

@@ -1,40 +1,54 @@
-//! A node's whole life on one page: build, bind, start, wait, stop.
+//! A node's whole life on one page: build, bind, start, wait, hand over, stop.
 
 mod bind;
+mod build;
+mod certificates;
+mod clear;
+mod found;
+mod join;
+mod membership;
+mod own;
 mod site;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
-use raft::{Cluster, EngineKind, Options};
+use anyhow::anyhow;
+use raft::Cluster;
+use raft::home::cluster_name;
+use raft::state::NodeKind;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-use crate::assets::Store;
-use crate::catalog::Catalog;
 use crate::config::Config;
-use crate::loaders::Loaders;
-use crate::replication::Replicator;
+use crate::membership::{DataDir, Founding, Standing};
 use crate::tasks::Tasks;
-use crate::{admin, boot, dhcp, sightings, tftp, vip};
+use crate::{admin, dhcp, peers, tftp, vip};
 
 use bind::Bound;
+use build::{Built, Held};
 
-/// Below `data_dir`: the log and the state.
-const RAFT_DIR: &str = "raft";
+pub use clear::clear_vip;
+pub use found::{Founded, init};
+pub use join::{Joined, Joining, join};
+
 /// How long a part that only sits in a loop may take to stop.
 const LOOP_DEADLINE: Duration = Duration::from_secs(2);
 /// How long answers under way may go on once the node stops.
 const ANSWERS_DEADLINE: Duration = Duration::from_secs(10);
-
+/// How long another node may take to lead before this one stops without it.
+const HAND_OVER_DEADLINE: Duration = Duration::from_secs(4);
 /// How long the log may take to close; a disk that hangs must not keep a failed node from ending.
 const STORAGE_DEADLINE: Duration = Duration::from_secs(15);
+
+/// A data directory that has no place in a cluster; starting again does not help, an operator must decide.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NoPlace(String);
 
 /// Runs a node until it is told to stop (SIGTERM, SIGINT).
 ///
 /// # Errors
-/// What kept it from starting, or which part failed. The caller exits with code 1.
+/// What kept it from starting, or which part failed. The caller exits with code 1, for `NoPlace` with 64.
 pub fn run(config: &Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("raftboot").build()?;
     let result = runtime.block_on(life(config));
@@ -50,8 +64,13 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
 pub fn place(config: &Config) -> anyhow::Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let site = runtime.block_on(site::find(config))?;
-    let interface = site.interface.map_or_else(|| "every interface".to_owned(), |name| format!("interface {name}"));
-    Ok(format!("machines on {interface} would be told to boot from http://{}:{}", site.address, site.http_port))
+    let interface =
+        site.interface.as_ref().map_or_else(|| "every interface".to_owned(), |name| format!("interface {name}"));
+    let peer = own::peer_address(config, &site);
+    Ok(format!(
+        "machines on {interface} would be told to boot from http://{}:{}, other nodes to connect to {peer}",
+        site.address, site.http_port
+    ))
 }
 
 async fn life(config: &Config) -> anyhow::Result<()> {
@@ -59,24 +78,37 @@ async fn life(config: &Config) -> anyhow::Result<()> {
     // Signals that arrive while we start must not kill us half-way.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let home = DataDir::new(&config.data_dir);
+    let begun = begun(&home)?;
+    let own = own::own(config, &home, None, None)?;
+    // Before the addresses of this computer are read: a leftover must not be taken for one of them.
+    let held = hold(config);
     let site = site::find(config).await?;
-    let bound = Bound::bind(config, &site)?;
-    let parts = bound.health();
-    let built = build(config, &site, Arc::new(move || parts.clone())).await?;
+    let held = held.on(&site);
+    let bound = Bound::bind(config, &site, own.kind)?;
+    if let Some(wanted) = begun {
+        found::found(config, &site, &home, wanted).await?;
+    }
+    let built = build::build(config, &site, &own, &home, bound, held).await?;
     let cluster = built.cluster.clone();
-    let mut tasks = start(bound, built);
+    let mut tasks = start(built);
     notify(sd_notify::NotifyState::Ready);
-    info!(address = %site.address, http_port = site.http_port, "ready");
+    info!(node = cluster.identity().node, name = own.name, address = %site.address, http_port = site.http_port, "ready");
     let ended = tokio::select! {
         _ = terminate.recv() => { info!("told to stop (SIGTERM)"); Ok(()) }
         _ = interrupt.recv() => { info!("told to stop (SIGINT)"); Ok(()) }
         fatal = cluster.failed() => Err(anyhow!(fatal)),
+        () = cluster.removed() => {
+            home.mark_removed()?;
+            Err(removed(&home, cluster.identity()).into())
+        }
         (part, error) = tasks.first_to_end() => Err(error.context(format!("{part} has failed"))),
     };
     notify(sd_notify::NotifyState::Stopping);
     if let Err(error) = &ended {
-        error!(error = format!("{error:#}"), "stopping because a part has failed");
+        error!(error = format!("{error:#}"), "stopping");
     }
+    hand_over(&cluster).await;
     tasks.stop().await;
     if tokio::time::timeout(STORAGE_DEADLINE, cluster.shutdown()).await.is_err() {
         warn!(deadline = ?STORAGE_DEADLINE, "the storage did not close in time; what was acknowledged is on disk already");
@@ -84,51 +116,70 @@ async fn life(config: &Config) -> anyhow::Result<()> {
     ended
 }
 
-type PartsHealth = Arc<dyn Fn() -> Vec<admin::Health> + Send + Sync>;
-
-/// What a node is made of, before anything runs.
-struct Built {
-    cluster: Cluster,
-    catalog: Arc<Catalog>,
-    replicator: Replicator,
-    admin: axum::Router,
-    reporter: sightings::Reporter,
-    tls: Arc<rustls::ServerConfig>,
+/// Closes the fence of the VIP and removes what an earlier process of this node left of it.
+fn hold(config: &Config) -> Held {
+    let mut place = vip::Place::new(config);
+    let vip = place.reopen().unwrap_or_else(|error| {
+        error!(error = format!("{error:#}"), "what an earlier run may have left of the VIP cannot be cleared away");
+        None
+    });
+    Held { place, vip }
 }
 
-async fn build(config: &Config, site: &site::Site, health: PartsHealth) -> anyhow::Result<Built> {
-    let (dir, data_dir) = (config.data_dir.join(RAFT_DIR), config.data_dir.clone());
-    let (cluster, store) = tokio::task::spawn_blocking(move || {
-        // The log first: its lock keeps a second process from sweeping away the uploads of the one that runs.
-        let cluster = Cluster::open(Options::alone(dir, EngineKind::RocksDb))?;
-        let store = Store::open(&data_dir).context("the asset store cannot be opened")?;
-        anyhow::Ok((cluster, Arc::new(store)))
-    })
-    .await??;
-    let loaders = Arc::new(Loaders::find(&config.loader_dirs));
-    report(&loaders);
-    let own = config.certificate.as_ref().map(|own| (own.chain.as_path(), own.key.as_path()));
-    let tls = admin::tls::server_config(&config.data_dir, own, &site.names)?;
-    admin::bootstrap::first_token(&cluster, &config.data_dir).await?;
-    let (sightings, reporter) = sightings::channel();
-    let place = crate::catalog::Site { address: site.address, http_port: site.http_port };
-    let replicator = Replicator::alone(cluster.clone(), store.clone());
-    let catalog =
-        Catalog::new(cluster.clone(), place, vip::Handle::default(), loaders.clone(), store.clone(), sightings);
-    let catalog = Arc::new(catalog.with_copies(replicator.clone()));
-    let context = admin::Context {
-        health,
-        replicator: replicator.clone(),
-        checks: checks(loaders.clone()),
-        ..admin::Context::new(cluster.clone(), store.clone())
-    };
-    Ok(Built { cluster, catalog, replicator, admin: admin::router(context), reporter, tls })
+/// Whether a cluster is to be founded first, and as what; an empty data directory becomes a cluster of one.
+fn begun(home: &DataDir) -> anyhow::Result<Option<Founding>> {
+    match home.standing()? {
+        Standing::Member(_) => Ok(None),
+        Standing::New => Ok(Some(Founding::default())),
+        Standing::Founding(wanted) => Ok(Some(wanted)),
+        Standing::Joining => {
+            let message = format!(
+                "{}: this node has begun to join a cluster and is no member yet: run the same `raftboot join` again",
+                home.path().display()
+            );
+            Err(NoPlace(message).into())
+        }
+        Standing::Removed(identity) => Err(removed(home, &identity).into()),
+    }
+}
+
+fn removed(home: &DataDir, identity: &raft::codec::Identity) -> NoPlace {
+    NoPlace(format!(
+        "{}: node {} was removed from cluster {}; `raftboot join ADDRESS --token … --wipe` makes it a new member",
+        home.path().display(),
+        identity.node,
+        cluster_name(&identity.cluster)
+    ))
 }
 
 /// Starts every part. They will be stopped in this order: first what attracts machines, last what answers operators.
-fn start(bound: Bound, built: Built) -> Tasks {
-    let Built { cluster, catalog, replicator, admin: router, reporter, tls } = built;
+fn start(built: Built) -> Tasks {
+    let Built {
+        bound,
+        cluster,
+        catalog,
+        replicator,
+        admin: router,
+        peers: peer_router,
+        arriving,
+        reporter,
+        kept,
+        floating,
+        said,
+    } = built;
     let mut tasks = Tasks::default();
+    let serves = said.kind == NodeKind::Data;
+    if serves {
+        let reporter = floating.reporter();
+        if let Some(address) = bound.boot_http.as_ref().and_then(|boot| boot.local_addr().ok()) {
+            let address = crate::config::reachable(address);
+            tasks.start("self-check", LOOP_DEADLINE, |stop| async move {
+                vip::watch_health(address, reporter, stop).await;
+                Ok(())
+            });
+        }
+        tasks.start("vip", LOOP_DEADLINE, |stop| floating.run(stop));
+    }
     if let Some(sockets) = bound.dhcp {
         let questions = catalog.clone();
         tasks.start("dhcp", LOOP_DEADLINE, |stop| async move {
@@ -145,39 +196,54 @@ fn start(bound: Bound, built: Built) -> Tasks {
             Ok(tokio::task::spawn_blocking(serve).await??)
         });
     }
-    tasks.start("boot http", ANSWERS_DEADLINE, |stop| async move { Ok(bound.boot_http.serve(catalog, stop).await?) });
-    tasks.start("machine records", LOOP_DEADLINE, |stop| async move {
-        reporter.run(cluster, stop).await;
+    if let Some(boot_http) = bound.boot_http {
+        tasks.start("boot http", ANSWERS_DEADLINE, |stop| async move { Ok(boot_http.serve(catalog, stop).await?) });
+    }
+    let reported = cluster.clone();
+    let announced = cluster.clone();
+    tasks.start("announcement", LOOP_DEADLINE, |stop| async move {
+        membership::announce(announced, said, stop).await;
         Ok(())
     });
-    tasks.start("blob replication", LOOP_DEADLINE, |stop| async move {
-        replicator.run(stop).await;
+    let tls = kept.tls.config();
+    tasks.start("certificates", LOOP_DEADLINE, |stop| async move {
+        kept.keep(cluster, stop).await;
         Ok(())
     });
+    tasks.start("peers", ANSWERS_DEADLINE, |stop| async move {
+        peers::serve(arriving, peer_router, stop).await;
+        Ok(())
+    });
+    if let Some(replicator) = replicator {
+        tasks.start("blob replication", LOOP_DEADLINE, |stop| async move {
+            replicator.run(stop).await;
+            Ok(())
+        });
+    }
+    // A witness sees no machines.
+    if serves {
+        tasks.start("machine records", LOOP_DEADLINE, |stop| async move {
+            reporter.run(reported, stop).await;
+            Ok(())
+        });
+    }
     tasks.start("admin api", ANSWERS_DEADLINE, |stop| async move {
         admin::serve(bound.admin, tls, router, stop.cancelled_owned()).await
     });
     tasks
 }
 
-/// What the admin API cannot know by itself and warns about.
-fn checks(loaders: Arc<Loaders>) -> admin::Checks {
-    admin::Checks {
-        template: Arc::new(boot::check_template),
-        loader_served: Arc::new(move |name| loaders.get(name).is_some()),
-        loader_classes: dhcp::Architecture::names().map(str::to_owned).collect(),
+/// Before it stops, a leader lets another node lead, so that nobody has to notice that this one is gone. What only the
+/// leader may hold is let go of first (`Cluster::on_hand_over`).
+async fn hand_over(cluster: &Cluster) {
+    let status = cluster.status();
+    if status.role != "leader" || status.voters.len() < 2 {
+        return;
     }
-}
-
-fn report(loaders: &Loaders) {
-    for loader in loaders.list() {
-        info!(name = loader.name, firmware = %loader.firmware, path = %loader.path.display(), "boot loader found");
-    }
-    for missing in loaders.missing().iter().filter(|missing| missing.essential) {
-        warn!(name = missing.name, firmware = %missing.firmware, remedy = missing.remedy, "a boot loader is missing: such machines cannot boot");
-    }
-    for unusable in loaders.unusable() {
-        warn!(problem = %unusable, "a boot loader cannot be used");
+    match tokio::time::timeout(HAND_OVER_DEADLINE, cluster.transfer(None)).await {
+        Ok(Ok(next)) => info!(next, "another node leads now"),
+        Ok(Err(error)) => warn!(%error, "no other node could be made to lead before this one stops"),
+        Err(_) => warn!(deadline = ?HAND_OVER_DEADLINE, "no other node led in time before this one stops"),
     }
 }
 

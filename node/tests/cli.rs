@@ -352,7 +352,7 @@ fn who_cannot_be_reached_or_trusted_is_said_with_what_to_do() {
     assert!(plain.contains("no https URL"), "{plain}");
 
     let other = tempfile::tempdir().unwrap();
-    raftboot::admin::tls::server_config(other.path(), None, &[]).unwrap();
+    raftboot::admin::tls::Tls::open(other.path(), None, &[]).unwrap();
     let untrusted = bench.run(&["status", "--ca-file", other.path().join("ca.crt").to_str().unwrap()]).failed(1);
     assert!(untrusted.contains("certificate") && untrusted.contains("--ca-file"), "{untrusted}");
 

@@ -17,24 +17,26 @@ struct Node {
     home: TempDir,
     http: u16,
     admin: u16,
+    peer: u16,
     child: Option<Child>,
 }
 
 impl Node {
     fn new() -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
-        let (http, admin) = (free_port(), free_port());
-        let node = Self { home, http, admin, child: None };
+        let (http, admin, peer) = (free_port(), free_port(), free_port());
+        let node = Self { home, http, admin, peer, child: None };
         node.configure("");
         node
     }
 
     fn configure(&self, more: &str) {
         let text = format!(
-            "data_dir = \"{}\"\nadvertise = \"127.0.0.1\"\n{more}\n[listen]\nboot_http = \"127.0.0.1:{}\"\nadmin = \"127.0.0.1:{}\"\ntftp = \"off\"\ndhcp = \"off\"\n",
+            "data_dir = \"{}\"\nadvertise = \"127.0.0.1\"\n{more}\n[listen]\nboot_http = \"127.0.0.1:{}\"\nadmin = \"127.0.0.1:{}\"\npeer = \"127.0.0.1:{}\"\ntftp = \"off\"\ndhcp = \"off\"\n",
             self.data().display(),
             self.http,
-            self.admin
+            self.admin,
+            self.peer
         );
         fs::write(self.config(), text).expect("a writable folder");
     }

@@ -14,8 +14,8 @@ use tracing::{info, warn};
 
 use super::clock;
 use super::secret::Secret;
-use super::tls::write_whole;
 use super::tokens::{NODE, admins};
+use crate::certs::write_whole;
 
 /// The file in the data directory.
 pub const TOKEN_FILE: &str = "admin.token";

@@ -231,7 +231,7 @@ fn known_classes<'a>(context: &Context, mut named: impl Iterator<Item = &'a Stri
 }
 
 /// JSON Merge Patch (RFC 7396 §2). Only as deep as the patch is, which the JSON reader bounds.
-fn merge(target: &mut Value, patch: Value) {
+pub(super) fn merge(target: &mut Value, patch: Value) {
     let Value::Object(patch) = patch else {
         *target = patch;
         return;

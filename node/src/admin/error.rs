@@ -180,6 +180,10 @@ impl From<ProposeError> for ApiError {
                 let hint = "nothing was written: try again shortly, and look at `status` if it stays so";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message, hint).retry_after(1)
             }
+            ProposeError::Refused(_) => {
+                let hint = "nothing was changed; `raftboot status` shows the nodes";
+                Self::new(StatusCode::CONFLICT, "refused", message, hint)
+            }
             ProposeError::Unknown(_) => {
                 let hint = "repeat it with the same Idempotency-Key, or read the object to see what it is now";
                 Self::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", message, hint)
@@ -187,9 +191,6 @@ impl From<ProposeError> for ApiError {
             ProposeError::TooLarge { .. } => {
                 let hint = "split it into several changes; large files belong into assets";
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message, hint)
-            }
-            ProposeError::Refused(_) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "refused", message, "look at `status`")
             }
             ProposeError::Fatal(_) => {
                 let hint = "this node has stopped and its log says why; the change may or may not have been kept: repeat it \

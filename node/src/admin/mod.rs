@@ -11,6 +11,8 @@ mod blobs;
 mod body;
 pub mod bootstrap;
 mod clock;
+mod cluster;
+mod cluster_settings;
 mod document;
 mod drain;
 mod error;
@@ -18,6 +20,7 @@ mod json;
 mod list;
 mod machines;
 mod objects;
+mod picture;
 mod request_id;
 mod routes;
 mod secret;
@@ -31,11 +34,13 @@ mod view;
 mod warnings;
 mod write;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use raft::Cluster;
 use raft::state::TemplateKind;
+use raft::types::Digest;
 
 use crate::assets::Store;
 use crate::replication::Replicator;
@@ -62,6 +67,8 @@ pub struct Context {
     pub health: Arc<dyn Fn() -> Vec<Health> + Send + Sync>,
     /// What other modules know better.
     pub checks: Checks,
+    /// sha256 of the cluster's CA, which join tokens name; without it none can be made.
+    pub ca: Option<Digest>,
     /// Callers turned away.
     pub refused: Arc<RefusedCallers>,
     /// Held while a token is revoked.
@@ -80,6 +87,7 @@ impl Context {
             version: env!("CARGO_PKG_VERSION"),
             health: Arc::new(Vec::new),
             checks: Checks::default(),
+            ca: None,
             refused: Arc::default(),
             revoking: Arc::default(),
         }
@@ -109,10 +117,17 @@ pub struct Checks {
     pub loader_served: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     /// The firmware classes that settings may name a loader for; empty: any.
     pub loader_classes: Arc<[String]>,
+    /// The addresses of this host, none of which can be the floating one.
+    pub own_addresses: Arc<dyn Fn() -> Vec<IpAddr> + Send + Sync>,
 }
 
 impl Default for Checks {
     fn default() -> Self {
-        Self { template: Arc::new(|_, _, _| Ok(())), loader_served: Arc::new(|_| true), loader_classes: Arc::from([]) }
+        Self {
+            template: Arc::new(|_, _, _| Ok(())),
+            loader_served: Arc::new(|_| true),
+            loader_classes: Arc::from([]),
+            own_addresses: Arc::new(Vec::new),
+        }
     }
 }

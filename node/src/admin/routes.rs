@@ -6,7 +6,9 @@ use axum::routing::{MethodRouter, get, post, put};
 use raft::state::Role;
 
 use super::error::ApiError;
-use super::{Context, apply, assets, auth, blobs, machines, objects, request_id, settings, status, templates, tokens};
+use super::{
+    Context, apply, assets, auth, blobs, cluster, machines, objects, request_id, settings, status, templates, tokens,
+};
 
 /// Where the API begins.
 const PREFIX: &str = "/api/v1";
@@ -37,6 +39,14 @@ fn table() -> Vec<(&'static str, Role, MethodRouter<Context>)> {
         ("/apply", Operate, post(apply::apply)),
         ("/settings", Read, get(settings::read)),
         ("/settings", Admin, put(settings::write).patch(settings::patch)),
+        ("/cluster", Read, get(cluster::read)),
+        ("/cluster/settings", Read, get(cluster::read_settings)),
+        ("/cluster/settings", Admin, put(cluster::write_settings).patch(cluster::patch_settings)),
+        ("/cluster/join-tokens", Admin, get(cluster::list_tokens).post(cluster::create_token)),
+        ("/cluster/join-tokens/{id}", Admin, axum::routing::delete(cluster::delete_token)),
+        ("/cluster/transfer", Admin, post(cluster::transfer)),
+        ("/cluster/members/{node}", Admin, axum::routing::delete(cluster::remove)),
+        ("/cluster/leave", Admin, post(cluster::leave)),
         ("/tokens", Admin, get(tokens::list).post(tokens::create)),
         ("/tokens/{id}", Admin, axum::routing::delete(tokens::delete)),
     ]

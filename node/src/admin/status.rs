@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::body::blocking;
 use super::error::Answer;
-use super::{Context, Health, clock, view};
+use super::{Context, Health, clock, picture, view};
 
 #[derive(Serialize)]
 struct Report {
@@ -20,6 +20,8 @@ struct Report {
     uptime_seconds: u64,
     ready: bool,
     cluster: Status,
+    #[serde(flatten)]
+    picture: picture::Picture,
     objects: Objects,
     blobs: Blobs,
     parts: Vec<Health>,
@@ -41,6 +43,8 @@ struct Blobs {
     free_bytes: Option<u64>,
     reserve_bytes: Option<u64>,
     quarantined: usize,
+    /// Cluster-wide: blobs with fewer copies than they need.
+    under_replicated: usize,
 }
 
 pub(super) async fn status(State(context): State<Context>) -> Answer<Response> {
@@ -51,16 +55,21 @@ pub(super) async fn status(State(context): State<Context>) -> Answer<Response> {
             free_bytes: room.map(|room| room.free),
             reserve_bytes: room.map(|room| room.reserve),
             quarantined: store.quarantined(),
+            under_replicated: 0,
         })
     });
+    let overview = context.cluster.overview().await;
     let state = context.cluster.read();
-    let cluster = context.cluster.status();
+    let cluster = picture::asked(context.cluster.status(), &overview);
+    let picture = picture::draw(&state, &cluster, &overview);
+    let blobs = Blobs { under_replicated: picture.under_replicated, ..blobs.await? };
     Ok(view::answer(&Report {
         version: context.version,
         started_at: clock::rfc3339(clock::millis(context.started)),
         uptime_seconds: SystemTime::now().duration_since(context.started).unwrap_or_default().as_secs(),
         ready: is_ready(&cluster),
         cluster,
+        picture,
         objects: Objects {
             profiles: state.profiles().len(),
             groups: state.groups().len(),
@@ -69,7 +78,7 @@ pub(super) async fn status(State(context): State<Context>) -> Answer<Response> {
             machines: state.machines().len(),
             tokens: state.tokens().len(),
         },
-        blobs: blobs.await?,
+        blobs,
         parts: (context.health)(),
     }))
 }
@@ -84,10 +93,11 @@ pub(super) async fn alive() -> Response {
 }
 
 pub(super) async fn ready(State(context): State<Context>) -> Answer<Response> {
-    if is_ready(&context.cluster.status()) {
+    let status = picture::asked(context.cluster.status(), &context.cluster.overview().await);
+    if is_ready(&status) {
         return Ok(alive().await);
     }
     let hint = "machines still boot from this node; changes wait for a leader";
-    let message = "no leader is known to this node";
+    let message = "no leader answers this node";
     Err(super::error::ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", message, hint).retry_after(1))
 }

@@ -3,14 +3,15 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, ETAG};
 use raft::state::{
-    Asset, DhcpMode, Group, Machine, MachinePolicy, Profile, Role, ScriptStyle, Settings, Stored, Template,
-    TemplateKind, Token,
+    Asset, ClusterSettings, DhcpMode, Group, JoinToken, Machine, MachinePolicy, Profile, Role, ScriptStyle, Settings,
+    Stored, Template, TemplateKind, Token,
 };
 use raft::types::{Digest, LogIndex, Mac};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use super::clock::rfc3339;
+use super::cluster_settings::ClusterJson;
 use super::write::{etag, json};
 use crate::matchbox_json::{GroupJson, ProfileJson};
 use crate::replication::Copies;
@@ -153,6 +154,31 @@ pub(super) fn settings(stored: Option<&Stored<Settings>>) -> Response {
         Some(stored) => View::new("settings", stored, SettingsJson::from(&stored.value)).answer(),
         None => answer(&SettingsJson::default()),
     }
+}
+
+/// What the nodes share about the cluster; defaults until someone changes it.
+#[must_use]
+pub(super) fn cluster_settings(stored: Option<&Stored<ClusterSettings>>) -> Response {
+    match stored {
+        Some(stored) => View::new("cluster", stored, ClusterJson::from(&stored.value)).answer(),
+        None => answer(&ClusterJson::default()),
+    }
+}
+
+/// A join token without its secret.
+#[derive(Debug, Serialize)]
+pub(super) struct JoinTokenView {
+    id: String,
+    expires_at: Option<String>,
+    expired: bool,
+}
+
+/// A join token as an answer shows it.
+#[must_use]
+pub(super) fn join_token(stored: &Stored<JoinToken>) -> View<JoinTokenView> {
+    let JoinToken { id, expires, .. } = &stored.value;
+    let expired = *expires <= super::clock::now();
+    View::new("join-token", stored, JoinTokenView { id: id.clone(), expires_at: rfc3339(*expires), expired })
 }
 
 /// A token without its secret.

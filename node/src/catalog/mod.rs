@@ -76,8 +76,8 @@ impl Catalog {
         sightings: Sightings,
     ) -> Self {
         Self {
-            replicator: Replicator::alone(cluster.clone(), store.clone()),
             node: cluster.status().node_id,
+            replicator: Replicator::alone(cluster.clone(), store.clone()),
             cluster,
             vip,
             site,

@@ -97,7 +97,8 @@ fn file(named: Option<&Path>, dir: &Path, name: &str) -> PathBuf {
 fn read(file: &Path, what: &str, flag: &str) -> Result<String, Failure> {
     fs::read_to_string(file).map_err(|error| {
         let hint = format!(
-            "name the file with {flag}, or the node's data directory with --data-dir; `serve` writes both there"
+            "name the file with {flag}, or the node's data directory with --data-dir; the node that founded the cluster has \
+             both there, one that joined has the CA only: copy the token, or set {TOKEN_VARIABLE}"
         );
         Failure::configuration(format!("{}: the {what} cannot be read: {error}", file.display()), hint)
     })

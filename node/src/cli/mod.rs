@@ -1,13 +1,15 @@
 //! The command line: what can be said, and who does it.
 //!
-//! Everything but `serve` and `check-config` is a client of the admin API. Exit codes: 0 done, 1 failed, 2 usage,
+//! Everything but `serve`, `check-config`, `init`, `join` and `vip` is a client of the admin API. Exit codes: 0 done, 1 failed, 2 usage,
 //! 64 bad configuration (a token or a CA that cannot be read).
 
 mod apply;
 mod assets;
+mod cluster;
 mod connect;
 mod documents;
 mod failure;
+mod host;
 mod import;
 mod machines;
 mod objects;
@@ -25,6 +27,7 @@ use clap_complete::Shell;
 
 pub use connect::Connection;
 pub use failure::Failure;
+pub use host::{Here, HostCommand};
 pub use output::{Format, Terminal};
 
 /// Network boot for bare metal: profiles, groups, templates and files, served by DHCP, TFTP and HTTP.
@@ -43,6 +46,9 @@ pub enum Command {
     Serve(ServeArguments),
     /// Read the configuration file as `serve` would and report every mistake
     CheckConfig(CheckConfigArguments),
+    /// What is done on this host beside a running node.
+    #[command(flatten)]
+    Host(HostCommand),
     /// Anything that is asked of a running node.
     #[command(flatten)]
     Client(ClientCommand),
@@ -70,7 +76,7 @@ pub struct CheckConfigArguments {
 /// What can be asked of a running node.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
-    /// How the node is
+    /// How the cluster and this node are, and what to do
     Status(Connected<NoAction>),
     /// What to boot
     Profile(ConnectedTo<objects::ProfileAction>),
@@ -84,6 +90,16 @@ pub enum ClientCommand {
     Machine(ConnectedTo<machines::Action>),
     /// What all nodes share
     Settings(ConnectedTo<settings::Action>),
+    /// Print how another node joins
+    JoinToken(Connected<cluster::JoinTokenArguments>),
+    /// Let another node lead, and hold the VIP
+    Transfer(Connected<cluster::TransferArguments>),
+    /// Take a node out of the cluster for good
+    Remove(Connected<cluster::RemoveArguments>),
+    /// Take the node that is asked out of its cluster for good
+    Leave(Connected<cluster::LeaveArguments>),
+    /// What the nodes share about the cluster: its VIP and names
+    Cluster(ConnectedTo<cluster::Action>),
     /// Who may use the admin API
     Token(ConnectedTo<tokens::Action>),
     /// Make many objects what files say, as one change: all of it or nothing
@@ -126,10 +142,22 @@ pub fn run(command: ClientCommand) -> ExitCode {
     ExitCode::from(run_on(command, &mut Terminal { out: &mut out, error: &mut error }))
 }
 
+/// Does on this host what was said, on the process's own terminal.
+#[must_use]
+pub fn run_here(command: HostCommand) -> ExitCode {
+    let (mut out, mut error) = (std::io::stdout(), std::io::stderr());
+    let terminal = &mut Terminal { out: &mut out, error: &mut error };
+    ExitCode::from(ended(host::perform(command, terminal), terminal))
+}
+
 /// Does what was said, on some terminal; says once what went wrong. Answers the exit code.
 #[must_use]
 pub fn run_on(command: ClientCommand, terminal: &mut Terminal<'_>) -> u8 {
-    match perform(command, terminal) {
+    ended(perform(command, terminal), terminal)
+}
+
+fn ended(result: Result<(), Failure>, terminal: &mut Terminal<'_>) -> u8 {
+    match result {
         Ok(()) => 0,
         Err(failure) => {
             failure.print(terminal);
@@ -147,6 +175,13 @@ fn perform(command: ClientCommand, terminal: &mut Terminal<'_>) -> Result<(), Fa
         ClientCommand::Asset(ConnectedTo { connection, action }) => assets::run(&connection, action, terminal),
         ClientCommand::Machine(ConnectedTo { connection, action }) => machines::run(&connection, action, terminal),
         ClientCommand::Settings(ConnectedTo { connection, action }) => settings::run(&connection, action, terminal),
+        ClientCommand::JoinToken(Connected { connection, action }) => {
+            cluster::join_token(&connection, &action, terminal)
+        }
+        ClientCommand::Transfer(Connected { connection, action }) => cluster::transfer(&connection, &action, terminal),
+        ClientCommand::Remove(Connected { connection, action }) => cluster::remove(&connection, &action, terminal),
+        ClientCommand::Leave(Connected { connection, action }) => cluster::leave(&connection, &action, terminal),
+        ClientCommand::Cluster(ConnectedTo { connection, action }) => cluster::run(&connection, action, terminal),
         ClientCommand::Token(ConnectedTo { connection, action }) => tokens::run(&connection, action, terminal),
         ClientCommand::Apply(Connected { connection, action }) => apply::run(&connection, &action, terminal),
         ClientCommand::Import(ConnectedTo { connection, action }) => import::run(&connection, action, terminal),

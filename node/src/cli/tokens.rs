@@ -76,7 +76,11 @@ pub(super) fn run(connection: &Connection, action: Action, terminal: &mut Termin
     }
 }
 
-fn seconds(text: &str) -> Result<u64, String> {
+/// A duration with its unit, in seconds.
+///
+/// # Errors
+/// How to write one.
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
     let parsed = units.iter().find_map(|(unit, seconds)| {
         let number: u64 = text.strip_suffix(*unit)?.parse().ok()?;

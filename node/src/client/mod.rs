@@ -185,7 +185,15 @@ impl Client {
     /// # Errors
     /// Why not.
     pub fn delete(&self, path: &str) -> Result<String, ClientError> {
-        self.call(Method::DELETE, path, &[], SendBody::none(), &[]).and_then(|answer| self.text(answer))
+        self.delete_with(path, &[])
+    }
+
+    /// Removes something in a certain way.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn delete_with(&self, path: &str, query: Query<'_>) -> Result<String, ClientError> {
+        self.call(Method::DELETE, path, query, SendBody::none(), &[]).and_then(|answer| self.text(answer))
     }
 
     /// Sends `body` with PUT, POST or PATCH.

@@ -8,8 +8,12 @@ use toml::de::{DeTable, DeValue};
 use super::{Listen, Mistake};
 
 /// Keys that may be written; anything else is a typing error worth reporting.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 18] = [
     "data_dir",
+    "name",
+    "timing",
+    "fence",
+    "peer_address",
     "interface",
     "advertise",
     "loader_dirs",
@@ -17,6 +21,7 @@ const KEYS: [&str; 13] = [
     "listen.admin",
     "listen.tftp",
     "listen.dhcp",
+    "listen.peer",
     "tls.cert",
     "tls.key",
     "tls.names",

@@ -3,6 +3,7 @@
 //! Everything the nodes share lives in the replicated settings instead. `file` reads the TOML as written and collects
 //! every mistake; this module turns what was written into what will be used, or lists all that is wrong with it.
 
+mod choice;
 mod file;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,6 +11,10 @@ use std::path::{Path, PathBuf};
 
 use file::Written;
 
+pub use choice::{Fence, Timing};
+
+/// Characters of a node's name; it becomes part of logs and answers.
+const NAME_CHARS_MAX: usize = 63;
 /// Where a node looks for its file when `--config` names none.
 pub const CONFIG_FILE: &str = "/etc/raftboot/raftboot.toml";
 /// Where a service run by root keeps its data.
@@ -20,6 +25,8 @@ const BOOT_HTTP: &str = "0.0.0.0:8080";
 const ADMIN: &str = "0.0.0.0:8443";
 /// RFC 1350 §4.
 const TFTP: &str = "0.0.0.0:69";
+/// Where the other nodes of the cluster connect; mutual TLS only.
+const PEER: &str = "0.0.0.0:7443";
 /// Debian's `ipxe` package puts its binaries here.
 const LOADER_DIRS: [&str; 2] = ["/usr/lib/ipxe", "/boot"];
 
@@ -30,6 +37,12 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Log, state, blobs, certificates, the first token.
     pub data_dir: PathBuf,
+    /// What the cluster calls this node; `None`: as it was called when it was founded or joined, else the host's name.
+    pub name: Option<String>,
+    /// How fast a lost leader is noticed; the same on every node.
+    pub timing: Timing,
+    /// What keeps a node from answering for the floating address when it may not.
+    pub fence: Fence,
     /// The interface DHCP is served on; `None`: that of the default route.
     pub interface: Option<String>,
     /// The address machines are told to boot from; `None`: the interface's first.
@@ -44,6 +57,10 @@ pub struct Config {
     pub tftp: Listen<SocketAddr>,
     /// Whether the DHCP ports, 67 and 4011, are opened; what is said there is a replicated setting.
     pub dhcp: Listen<()>,
+    /// Where other nodes of the cluster connect.
+    pub peer: SocketAddr,
+    /// `host:port` that other nodes dial; `None`: the advertised address and the port of `peer`.
+    pub peer_address: Option<String>,
     /// An own certificate for the admin API instead of the generated one.
     pub certificate: Option<Certificate>,
     /// Further names and addresses the generated certificate is valid for.
@@ -149,6 +166,9 @@ impl Config {
         let config = Self {
             file: None,
             data_dir: written.text("data_dir").map_or(default.data_dir, PathBuf::from),
+            name: written.text("name"),
+            timing: Timing::read(&mut written),
+            fence: Fence::read(&mut written),
             interface: written.text("interface"),
             advertise: written.parsed("advertise", "an IPv4 address such as 10.0.20.7"),
             loader_dirs: written
@@ -165,6 +185,8 @@ impl Config {
                 "an address and port such as 0.0.0.0:69",
             ),
             dhcp: written.listen("listen.dhcp", (), |text| (text == "on").then_some(()), "\"on\""),
+            peer: written.parsed("listen.peer", "an address and port such as 0.0.0.0:7443").unwrap_or(default.peer),
+            peer_address: written.text("peer_address"),
             certificate: match tls {
                 (Some(chain), Some(key)) => Some(Certificate { chain: chain.into(), key: key.into() }),
                 (None, None) => None,
@@ -194,14 +216,14 @@ impl Config {
         {
             written.wrong::<()>("interface", "is no interface name: `ip link` lists them");
         }
-        if same_port(self.boot_http, self.admin) {
-            written.wrong::<()>("listen.admin", "is the same port as `listen.boot_http`: give each its own");
+        if self.name.as_deref().is_some_and(|name| !is_node_name(name)) {
+            let message = "must be letters, digits, `.`, `-` and `_`, at most 63 of them and not only digits";
+            written.wrong::<()>("name", message);
         }
-        for (key, address) in [("listen.boot_http", self.boot_http), ("listen.admin", self.admin)] {
-            if address.port() == 0 {
-                written.wrong::<()>(key, "port 0 would be another one at every start: name a port");
-            }
+        if self.peer_address.as_deref().is_some_and(|address| !is_dialled(address)) {
+            written.wrong::<()>("peer_address", "must be what other nodes dial, such as 10.0.20.7:7443");
         }
+        self.check_ports(written);
         if tracing_subscriber::EnvFilter::try_new(&self.log.filter).is_err() {
             written.wrong::<()>(
                 "log.level",
@@ -209,6 +231,37 @@ impl Config {
             );
         }
     }
+
+    fn check_ports(&self, written: &mut Written<'_>) {
+        let all = [("listen.boot_http", self.boot_http), ("listen.admin", self.admin), ("listen.peer", self.peer)];
+        for (at, (key, address)) in all.iter().enumerate() {
+            if address.port() == 0 {
+                written.wrong::<()>(key, "port 0 would be another one at every start: name a port");
+            } else if let Some((other, _)) = all[..at].iter().find(|(_, other)| same_port(*other, *address)) {
+                written.wrong::<()>(key, &format!("is the same port as `{other}`: give each its own"));
+            }
+        }
+    }
+}
+
+/// What the cluster accepts as a name; only digits could be taken for an id.
+#[must_use]
+pub fn is_node_name(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    (1..=NAME_CHARS_MAX).contains(&name.len())
+        && name.bytes().all(fits)
+        && !name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether `host:port` names a place that can be dialled.
+fn is_dialled(address: &str) -> bool {
+    let Some((host, port)) = address.rsplit_once(':') else { return false };
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let named = match host.parse::<IpAddr>() {
+        Ok(ip) => !ip.is_unspecified() && !ip.is_multicast(),
+        Err(_) => rustls_pki_types::DnsName::try_from(host).is_ok(),
+    };
+    named && port.parse::<u16>().is_ok_and(|port| port != 0)
 }
 
 fn same_port(one: SocketAddr, other: SocketAddr) -> bool {
@@ -225,6 +278,9 @@ impl Default for Config {
         Self {
             file: None,
             data_dir: default_data_dir(),
+            name: None,
+            timing: Timing::Lan,
+            fence: Fence::Nftables,
             interface: None,
             advertise: None,
             loader_dirs: LOADER_DIRS.map(PathBuf::from).to_vec(),
@@ -232,6 +288,8 @@ impl Default for Config {
             admin: ADMIN.parse().expect("a constant socket address"),
             tftp: Listen::Auto(default_tftp()),
             dhcp: Listen::Auto(()),
+            peer: PEER.parse().expect("a constant socket address"),
+            peer_address: None,
             certificate: None,
             names: Vec::new(),
             log: Log { json: false, filter: "info".into() },
@@ -281,8 +339,8 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let config = Config::parse(
-            "data_dir = \"/srv/rb\"\ninterface = \"eth1\"\nadvertise = \"10.0.20.7\"\nloader_dirs = [\"/opt/ipxe\"]\n\
-             [listen]\nboot_http = \"10.0.20.7:8081\"\nadmin = \"127.0.0.1:9443\"\ntftp = \"off\"\ndhcp = \"on\"\n\
+            "data_dir = \"/srv/rb\"\nname = \"node-a\"\ntiming = \"vm\"\nfence = \"lifetime\"\npeer_address = \"a.lab:7444\"\ninterface = \"eth1\"\nadvertise = \"10.0.20.7\"\nloader_dirs = [\"/opt/ipxe\"]\n\
+             [listen]\nboot_http = \"10.0.20.7:8081\"\nadmin = \"127.0.0.1:9443\"\ntftp = \"off\"\ndhcp = \"on\"\npeer = \"10.0.20.7:7444\"\n\
              [tls]\ncert = \"/c\"\nkey = \"/k\"\nnames = [\"boot.lab\"]\n[log]\nformat = \"json\"\nlevel = \"debug\"\n",
         )
         .expect("nothing is wrong");
@@ -294,6 +352,11 @@ mod tests {
         assert_eq!(config.admin.port(), 9443);
         assert_eq!(config.tftp, Listen::Off);
         assert_eq!(config.dhcp, Listen::On(()));
+        assert_eq!(
+            (config.name.as_deref(), config.timing, config.fence),
+            (Some("node-a"), Timing::Vm, Fence::Lifetime)
+        );
+        assert_eq!((config.peer.port(), config.peer_address.as_deref()), (7444, Some("a.lab:7444")));
         assert_eq!(config.certificate, Some(Certificate { chain: "/c".into(), key: "/k".into() }));
         assert_eq!(config.names, ["boot.lab"]);
         assert_eq!(config.log, Log { json: true, filter: "debug".into() });
@@ -321,6 +384,25 @@ mod tests {
     #[test]
     fn one_port_for_two_services_is_refused() {
         assert_eq!(mistakes("[listen]\nadmin = \"127.0.0.1:8080\"\n"), [(2, "listen.admin".to_owned())]);
+        assert_eq!(mistakes("[listen]\npeer = \"0.0.0.0:8443\"\n"), [(2, "listen.peer".to_owned())]);
+        assert_eq!(mistakes("[listen]\npeer = \"0.0.0.0:0\"\n"), [(2, "listen.peer".to_owned())]);
+    }
+
+    #[test]
+    fn what_the_cluster_would_refuse_later_is_a_mistake_now() {
+        for (text, key) in [
+            ("name = \"7\"", "name"),
+            ("name = \"a b\"", "name"),
+            ("timing = \"fast\"", "timing"),
+            ("fence = \"none\"", "fence"),
+            ("peer_address = \"10.0.0.1\"", "peer_address"),
+            ("peer_address = \"0.0.0.0:7443\"", "peer_address"),
+            ("peer_address = \"a b:7443\"", "peer_address"),
+            ("peer_address = \"host:0\"", "peer_address"),
+        ] {
+            assert_eq!(mistakes(text), [(1, key.to_owned())], "{text}");
+        }
+        assert!(Config::parse("name = \"rack1.node-2\"\npeer_address = \"[fd00::7]:7443\"").is_ok());
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Takes every port before anything runs, so that a node that cannot serve has not begun to.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 use anyhow::Context as _;
+use raft::state::NodeKind;
 use tracing::warn;
 
 use super::site::Site;
@@ -12,23 +13,29 @@ use crate::{admin, boot, dhcp, tftp};
 
 /// All sockets of a node, bound and silent.
 pub(super) struct Bound {
-    pub(super) boot_http: boot::Server,
+    /// Nothing on a witness, which serves no machines.
+    pub(super) boot_http: Option<boot::Server>,
     pub(super) admin: admin::Listener,
+    pub(super) peers: TcpListener,
     pub(super) tftp: Option<tftp::Sockets>,
     pub(super) dhcp: Option<dhcp::Sockets>,
 }
 
 impl Bound {
     /// Binds what the configuration demands, and what it leaves open if it can be had.
-    pub(super) fn bind(config: &Config, site: &Site) -> anyhow::Result<Self> {
-        let boot_http = boot::bind(config.boot_http)?;
+    pub(super) fn bind(config: &Config, site: &Site, kind: NodeKind) -> anyhow::Result<Self> {
+        let peers = peers(config.peer)?;
         let admin = admin::bind(config.admin)?;
+        if kind == NodeKind::Witness {
+            return Ok(Self { boot_http: None, admin, peers, tftp: None, dhcp: None });
+        }
+        let boot_http = Some(boot::bind(config.boot_http)?);
         let tftp = wanted("TFTP", "listen.tftp", config.tftp, |address| Ok(tftp::Sockets::bind(&[address])?))?;
         let dhcp = wanted("DHCP", "listen.dhcp", config.dhcp, |()| {
             let interface = site.interface.clone();
             Ok(dhcp::Sockets::bind(&dhcp::SocketConfig { interface, ..dhcp::SocketConfig::default() })?)
         })?;
-        Ok(Self { boot_http, admin, tftp, dhcp })
+        Ok(Self { boot_http, admin, peers, tftp, dhcp })
     }
 
     /// Which parts will run, for `status`.
@@ -40,14 +47,24 @@ impl Bound {
         let one = |address: io::Result<SocketAddr>| list(address.into_iter().collect());
         let dhcp = self.dhcp.as_ref().map(|sockets| list(sockets.addresses().collect()));
         let tftp = self.tftp.as_ref().map(|sockets| list(sockets.addresses()));
-        let left_out = || "not bound: switched off, or the log says why".to_owned();
+        let left_out = || "not bound: switched off, a witness, or the log says why".to_owned();
+        let boot_http = self.boot_http.as_ref().map(|server| one(server.local_addr()));
         vec![
             part("dhcp", dhcp.is_some(), dhcp.unwrap_or_else(left_out)),
             part("tftp", tftp.is_some(), tftp.unwrap_or_else(left_out)),
-            part("boot http", true, one(self.boot_http.local_addr())),
+            part("boot http", boot_http.is_some(), boot_http.unwrap_or_else(left_out)),
             part("admin api", true, one(self.admin.local_addr())),
+            part("peers", true, one(self.peers.local_addr())),
         ]
     }
+}
+
+/// The port for the other nodes. A node that is alone has it too: others join through it.
+fn peers(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    listener.with_context(|| {
+        format!("the port for other nodes, {address}, cannot be had (`ss -ltnp` shows who has it): stop that program, or set `listen.peer`")
+    })
 }
 
 /// A privileged port: demanded, welcome, or unwanted. What is left out is said once, with the way to get it.

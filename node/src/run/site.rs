@@ -19,6 +19,8 @@ pub(super) struct Site {
     pub(super) interface: Option<String>,
     /// Addresses and names under which operators may reach the admin API.
     pub(super) names: Vec<String>,
+    /// Every address of this host.
+    pub(super) addresses: Vec<IpAddr>,
 }
 
 /// Asks the kernel, and checks the configuration against what it says.
@@ -27,6 +29,16 @@ pub(super) async fn find(config: &Config) -> anyhow::Result<Site> {
     let site = decide(config, &links)?;
     info!(interface = site.interface.as_deref().unwrap_or("all"), address = %site.address, "machines are told to boot from here");
     Ok(site)
+}
+
+/// The names and addresses of this host as they are now.
+pub(super) async fn host(config: &Config, address: Ipv4Addr) -> anyhow::Result<(Vec<String>, Vec<IpAddr>)> {
+    let links = netlink::read().await.context("the network interfaces cannot be read")?;
+    Ok((names(config, &links, address), addresses(&links)))
+}
+
+fn addresses(links: &Links) -> Vec<IpAddr> {
+    links.links.iter().flat_map(|link| &link.addresses).map(|address| address.address).collect()
 }
 
 fn decide(config: &Config, links: &Links) -> anyhow::Result<Site> {
@@ -63,6 +75,7 @@ fn decide(config: &Config, links: &Links) -> anyhow::Result<Site> {
         http_port: config.boot_http.port(),
         interface: link.map(|link: &Link| link.name.clone()),
         names: names(config, links, address),
+        addresses: addresses(links),
     })
 }
 

@@ -85,7 +85,7 @@ impl Server {
         let cluster =
             Cluster::open(Options::alone(dir.path().join("raft"), EngineKind::Memory)).expect("the test's own set-up");
         let store = Arc::new(Store::open(blobs).expect("the test's own set-up"));
-        let tls = admin::tls::server_config(dir.path(), None, &[]).expect("the test's own set-up");
+        let tls = admin::tls::Tls::open(dir.path(), None, &[]).expect("the test's own set-up").config();
         runtime.block_on(admin::bootstrap::first_token(&cluster, dir.path())).expect("the test's own set-up");
         let token =
             std::fs::read_to_string(dir.path().join("admin.token")).expect("the test's own set-up").trim().to_owned();
@@ -93,6 +93,9 @@ impl Server {
             admin::bind("127.0.0.1:0".parse().expect("the test's own set-up")).expect("the test's own set-up");
         let url = format!("https://localhost:{}", listener.local_addr().expect("the test's own set-up").port());
         let mut context = Context::new(cluster.clone(), store.clone());
+        context.ca = raftboot::certs::Authority::open(dir.path(), std::time::SystemTime::now())
+            .and_then(|authority| authority.digest())
+            .ok();
         context.checks = Checks {
             template: Arc::new(|kind, name, text| match kind {
                 _ if text.starts_with(b"{{bad") => Err("unclosed action".into()),
@@ -103,6 +106,7 @@ impl Server {
             }),
             loader_served: Arc::new(|name| !name.starts_with("gone")),
             loader_classes: Arc::from(["bios".to_owned(), "efi-x64".to_owned()]),
+            own_addresses: Arc::new(|| vec![std::net::IpAddr::from([10, 0, 0, 1])]),
         };
         let stop = CancellationToken::new();
         runtime.spawn(admin::serve(listener, tls, admin::router(context), stop.clone().cancelled_owned()));

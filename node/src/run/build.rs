@@ -1,0 +1,181 @@
+//! What a node is made of, before anything runs.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use raft::peer::{HttpPeer, PeerOptions};
+use raft::state::{Announcement, NodeKind};
+use raft::{Cluster, EngineKind, Options};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use super::bind::Bound;
+use super::certificates::{self, Addresses, Kept};
+use super::own;
+use super::site::Site;
+use crate::assets::Store;
+use crate::catalog::Catalog;
+use crate::certs::Authority;
+use crate::config::{Config, Timing};
+use crate::loaders::Loaders;
+use crate::membership::{DataDir, Own, Standing};
+use crate::replication::{self, Replicator};
+use crate::{admin, boot, dhcp, peers, sightings, vip};
+
+/// Connections from other nodes that wait to be served; more are closed and come again.
+const ARRIVING_MAX: usize = 64;
+
+/// The floating address as it is before anything of this node listens: closed, and nothing of ours left of it.
+pub(super) struct Held {
+    pub(super) place: vip::Place,
+    pub(super) vip: Option<netlink::vip::Vip>,
+}
+
+impl Held {
+    /// The same where this node serves machines; an address that was on another interface is let go for good.
+    pub(super) fn on(mut self, site: &Site) -> Self {
+        let own = site.addresses.iter().filter_map(|address| match address {
+            std::net::IpAddr::V4(address) => Some(*address),
+            std::net::IpAddr::V6(_) => None,
+        });
+        if !self.place.serve_on(site.interface.clone(), own.collect())
+            && let Some(Err(error)) = self.vip.take().map(netlink::vip::Vip::shutdown)
+        {
+            error!(%error, "the VIP cannot be cleared from the interface it was on before");
+        }
+        self
+    }
+}
+
+/// Every part, none of them running.
+pub(super) struct Built {
+    pub(super) bound: Bound,
+    pub(super) cluster: Cluster,
+    pub(super) catalog: Arc<Catalog>,
+    /// `None` on a witness, which holds no blobs.
+    pub(super) replicator: Option<Replicator>,
+    pub(super) admin: axum::Router,
+    pub(super) peers: axum::Router,
+    pub(super) arriving: mpsc::Receiver<HttpPeer>,
+    pub(super) reporter: sightings::Reporter,
+    pub(super) kept: Kept,
+    pub(super) floating: vip::Floating,
+    /// What the node says of itself.
+    pub(super) said: Announcement,
+}
+
+pub(super) async fn build(
+    config: &Config,
+    site: &Site,
+    own: &Own,
+    home: &DataDir,
+    bound: Bound,
+    held: Held,
+) -> anyhow::Result<Built> {
+    let (http, arriving) = mpsc::channel(ARRIVING_MAX);
+    let listener = bound.peers.try_clone().context("the port for other nodes cannot be handed on")?;
+    let (cluster, store, credentials) = open(config, home, listener, http).await?;
+    let parts = bound.health();
+    let data_dir = &config.data_dir;
+    let loaders = Arc::new(Loaders::find(&config.loader_dirs));
+    if own.kind == NodeKind::Data {
+        report(&loaders);
+    }
+    check_vip(&cluster, site);
+    let certificate = config.certificate.as_ref().map(|own| (own.chain.as_path(), own.key.as_path()));
+    let names = certificates::names(&site.names, &own.name, &cluster.read());
+    let tls = admin::tls::Tls::open(data_dir, certificate, &names)?;
+    // Only a node that is alone may make itself an administrator; one that joined is administered already.
+    if cluster.status().voters == [cluster.identity().node] && !home.has_joined() {
+        admin::bootstrap::first_token(&cluster, data_dir).await?;
+    }
+    let (sightings, reporter) = sightings::channel();
+    let place = crate::catalog::Site { address: site.address, http_port: site.http_port };
+    let view = vip::Handle::default();
+    let floating = vip::Floating::new(cluster.clone(), held.place, held.vip, view.clone());
+    let replicator = Replicator::new(cluster.clone(), store.clone(), credentials.clone());
+    let catalog = Catalog::new(cluster.clone(), place, view, loaders.clone(), store.clone(), sightings);
+    let catalog = Arc::new(catalog.with_copies(replicator.clone()));
+    let addresses = Addresses::new(site.addresses.clone());
+    let context = admin::Context {
+        health: Arc::new(move || parts.clone()),
+        checks: checks(loaders, addresses.clone()),
+        replicator: replicator.clone(),
+        ca: Some(Authority::open(data_dir, std::time::SystemTime::now())?.digest()?),
+        ..admin::Context::new(cluster.clone(), store.clone())
+    };
+    let kept = Kept {
+        config: config.clone(),
+        address: site.address,
+        own: own.name.clone(),
+        host: site.names.clone(),
+        addresses,
+        tls,
+        credentials,
+    };
+    let peers =
+        peers::router(peers::Context::new(cluster.clone(), data_dir.clone()), replication::router(replicator.clone()));
+    let replicator = (own.kind == NodeKind::Data).then_some(replicator);
+    let said = own::announcement(config, site, own, cluster.identity());
+    let admin = admin::router(context);
+    Ok(Built { bound, cluster, catalog, replicator, admin, peers, arriving, reporter, kept, floating, said })
+}
+
+async fn open(
+    config: &Config,
+    home: &DataDir,
+    listener: std::net::TcpListener,
+    http: mpsc::Sender<HttpPeer>,
+) -> anyhow::Result<(Cluster, Arc<Store>, raft::peer::Credentials)> {
+    let (home, data_dir) = (home.clone(), config.data_dir.clone());
+    let timing = match config.timing {
+        Timing::Lan => raft::cluster::Timing::LAN,
+        Timing::Vm => raft::cluster::Timing::VM,
+    };
+    tokio::task::spawn_blocking(move || {
+        let Standing::Member(identity) = home.standing()? else {
+            anyhow::bail!("{} is no longer the directory of a member", home.path().display());
+        };
+        let credentials = certificates::credentials(&data_dir, &identity)?;
+        let peers = PeerOptions { listener, credentials: credentials.clone(), http };
+        let options = Options { dir: home.raft(), engine: EngineKind::RocksDb, peers: Some(peers) };
+        // The log first: its lock keeps a second process from sweeping away the uploads of the one that runs.
+        let tuning = raft::cluster::Tuning { timing, expect_cluster: Some(identity.cluster), ..Default::default() };
+        let cluster = Cluster::open_tuned(options, tuning)?;
+        let store = Store::open(&data_dir).context("the asset store cannot be opened")?;
+        anyhow::Ok((cluster, Arc::new(store), credentials))
+    })
+    .await?
+}
+
+/// The floating address moves; machines told to boot from it must not be told so as if it were this node's own.
+fn check_vip(cluster: &Cluster, site: &Site) {
+    if cluster.read().vip() == Some(site.address) {
+        error!(
+            address = %site.address,
+            "the address this node takes for its own is the cluster's VIP: set `advertise` to one that stays here, or change the VIP"
+        );
+    }
+}
+
+/// What the admin API cannot know by itself and warns about.
+fn checks(loaders: Arc<Loaders>, addresses: Addresses) -> admin::Checks {
+    admin::Checks {
+        template: Arc::new(boot::check_template),
+        loader_served: Arc::new(move |name| loaders.get(name).is_some()),
+        loader_classes: dhcp::Architecture::names().map(str::to_owned).collect(),
+        own_addresses: Arc::new(move || addresses.list()),
+    }
+}
+
+fn report(loaders: &Loaders) {
+    for loader in loaders.list() {
+        info!(name = loader.name, firmware = %loader.firmware, path = %loader.path.display(), "boot loader found");
+    }
+    for missing in loaders.missing().iter().filter(|missing| missing.essential) {
+        warn!(name = missing.name, firmware = %missing.firmware, remedy = missing.remedy, "a boot loader is missing: such machines cannot boot");
+    }
+    for unusable in loaders.unusable() {
+        warn!(problem = %unusable, "a boot loader cannot be used");
+    }
+}

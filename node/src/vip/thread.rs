@@ -1,0 +1,381 @@
+//! The one thread that owns the VIP: it looks, decides and does, whatever the async runtime is busy with.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use netlink::vip::{Event, Renewed, Vip, VipError, boot_time};
+use raft::Cluster;
+use raft::state::{NodeKind, State, TwoNode};
+use tokio::sync::watch;
+use tracing::{debug, error, info, warn};
+
+use super::claim::Claims;
+use super::decide::{Act, Decider, Look, Survivor, Why};
+use super::place::Place;
+use super::timing::LeaseTiming;
+use super::view::{Handle, View};
+
+/// How often it looks while it holds or claims the VIP, and otherwise.
+const LOOK_BUSY: Duration = Duration::from_millis(5);
+const LOOK_IDLE: Duration = Duration::from_millis(10);
+/// The boot clock counts on while the computer sleeps, the other one does not: so much more means that it slept.
+const SLEPT_MIN: Duration = Duration::from_millis(100);
+/// How often an interface that cannot be used is tried again.
+const REOPEN_EVERY: Duration = Duration::from_secs(5);
+/// Our priority over other threads of this computer.
+const NICE: i32 = -15;
+/// A leader heard within so many leases is there.
+const LEADER_HEARD_LEASES: u32 = 2;
+
+/// What the thread shares with the rest of the node.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) stop: AtomicBool,
+    /// Until then it must not hold the VIP: a hand-over is under way.
+    pub(super) let_go_until: Mutex<Option<Instant>>,
+    pub(super) healthy: AtomicBool,
+    pub(super) held: watch::Sender<bool>,
+    pub(super) status: Mutex<Status>,
+}
+
+/// How it stands with the VIP on this node, for `status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Status {
+    /// `none`, `idle`, `claiming`, `held`, `survivor`, `conflict` or `unusable`.
+    pub state: &'static str,
+    /// More of it in words; empty when there is nothing to say.
+    pub detail: String,
+}
+
+pub(super) fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The thread's own belongings.
+pub(super) struct Keeper {
+    pub(super) cluster: Cluster,
+    pub(super) place: Place,
+    pub(super) timing: LeaseTiming,
+    pub(super) view: Handle,
+    pub(super) shared: Arc<Shared>,
+    pub(super) claims: Claims,
+    pub(super) since: Instant,
+    /// The address as the kernel has it from us; opened before anything of this node listened, if it was known then.
+    pub(super) vip: Option<Vip>,
+    pub(super) decider: Decider,
+    pub(super) reopen_at: Option<Instant>,
+}
+
+impl Keeper {
+    /// Runs until it is told to stop; leaves nothing of the address behind.
+    pub(super) fn run(mut self) {
+        let _priority = rustix::process::nice(NICE);
+        let (mut slept, mut base) = (false, offset());
+        while !self.shared.stop.load(Ordering::Acquire) {
+            let now_offset = offset();
+            if now_offset.saturating_sub(base) > SLEPT_MIN {
+                warn!(slept = ?now_offset.saturating_sub(base), "this computer slept: the VIP is let go first and asked for later");
+                slept = true;
+            }
+            base = now_offset;
+            self.turn(std::mem::take(&mut slept));
+        }
+        self.let_go(Why::Asked);
+        if let Some(vip) = self.vip.take()
+            && let Err(error) = vip.shutdown()
+        {
+            warn!(error = chain(&error), "the VIP could not be cleared away; the kernel removes it within two seconds");
+        }
+        self.view.set(View::default());
+    }
+
+    fn turn(&mut self, slept: bool) {
+        let state = self.cluster.read();
+        self.follow_settings(&state);
+        let now = Instant::now();
+        let wait = if self.vip.is_some() {
+            if slept {
+                self.let_go(Why::LeaseOver);
+                self.decider.failed(now);
+            }
+            let look = self.look(&state, now);
+            for act in self.decider.step(&look) {
+                if !self.act(act, now) {
+                    break;
+                }
+            }
+            if self.decider.holds() || self.decider.claims() { LOOK_BUSY } else { LOOK_IDLE }
+        } else {
+            LOOK_IDLE
+        };
+        self.publish(&state);
+        self.listen(wait);
+    }
+
+    /// Opens the address that the settings name, or lets go of one they do not name any more.
+    fn follow_settings(&mut self, state: &State) {
+        let serves = state.member(self.cluster.identity().node).is_none_or(|member| member.kind == NodeKind::Data);
+        let wanted = state.vip().filter(|_| serves);
+        if self.vip.is_some() && wanted != self.place.address() {
+            self.let_go(Why::Asked);
+            if let Some(Err(error)) = self.vip.take().map(Vip::shutdown) {
+                warn!(error = chain(&error), "the old VIP could not be cleared away");
+            }
+        }
+        let Some(address) = wanted else {
+            self.set_status("none", String::new());
+            return;
+        };
+        let now = Instant::now();
+        if self.vip.is_some() || self.reopen_at.is_some_and(|at| now < at) {
+            return;
+        }
+        match self.place.open(address) {
+            Ok(vip) => {
+                info!(%address, interface = self.place.interface(), "this node may hold the VIP");
+                self.decider = Decider::new(self.timing);
+                self.vip = Some(vip);
+                self.reopen_at = None;
+            }
+            Err(error) => {
+                if self.reopen_at.is_none() {
+                    error!(%address, interface = self.place.interface(), error = format!("{error:#}"), "this node cannot hold the VIP");
+                }
+                self.set_status("unusable", format!("{error:#}"));
+                self.reopen_at = Some(now + REOPEN_EVERY);
+            }
+        }
+    }
+
+    fn look(&self, state: &State, now: Instant) -> Look {
+        let own = self.cluster.identity().node;
+        let until = *lock(&self.shared.let_go_until);
+        Look {
+            now,
+            own,
+            lease: self.cluster.lease(),
+            record: state.vip_record().copied(),
+            healthy: self.shared.healthy.load(Ordering::Acquire),
+            carrier: self.vip.as_ref().is_some_and(Vip::carrier),
+            asked_to_let_go: until.is_some_and(|until| now < until),
+            claim: self.claims.outcome(),
+            survivor: survivor(state, own, self.since),
+        }
+    }
+
+    /// Does one thing; says whether the next one may follow.
+    fn act(&mut self, act: Act, now: Instant) -> bool {
+        match act {
+            Act::Propose(leadership) => {
+                info!(term = leadership.term, "this node leads and claims the VIP");
+                self.claims.propose(leadership);
+                return true;
+            }
+            Act::HandOver(why) => {
+                warn!(reason = why.text(), "this node leads but cannot hold the VIP: another one is to lead");
+                self.claims.hand_over();
+                return true;
+            }
+            Act::LetGo(why, told) => {
+                self.let_go(why);
+                if let Some((leadership, epoch)) = told {
+                    self.claims.release(leadership, epoch);
+                }
+                return true;
+            }
+            _ => {}
+        }
+        let Some(vip) = &mut self.vip else { return false };
+        let done = match act {
+            Act::Probe => vip.probe(),
+            Act::Take(open) => {
+                vip.add_address().and_then(|()| vip.open_fence(open)).inspect(|()| {
+                    info!(address = ?self.place.address(), survivor = self.decider.survives(), "this node holds the VIP");
+                    self.shared.held.send_replace(true);
+                })
+            }
+            Act::Reopen(open) => vip.open_fence(open).inspect(|()| info!("the VIP's fence is open again")),
+            Act::Renew(open) => vip.renew_fence(open).map(|renewed| {
+                if renewed == Renewed::WasClosed {
+                    warn!("the VIP's fence had closed before it was renewed; it opens again with the next answer of a quorum");
+                    self.decider.fence_closed(now);
+                }
+            }),
+            Act::Refresh => vip.refresh_address().map(|refreshed| {
+                if refreshed == netlink::vip::Refreshed::WasMissing {
+                    warn!("somebody had removed the VIP from the interface; it is back");
+                }
+            }),
+            Act::Announce => vip.announce(),
+            Act::Propose(_) | Act::HandOver(_) | Act::LetGo(..) => Ok(()),
+        };
+        match done {
+            Ok(()) => true,
+            Err(error) => {
+                self.kernel_failed(&error, now);
+                false
+            }
+        }
+    }
+
+    fn kernel_failed(&mut self, error: &VipError, now: Instant) {
+        if matches!(error, VipError::TimeoutTooShort { .. }) {
+            debug!("too little is left of the lease to renew the fence");
+            return;
+        }
+        warn!(error = chain(error), "the VIP cannot be held; trying again");
+        self.let_go(Why::Asked);
+        self.decider.failed(now);
+        if let VipError::FenceMissing = error
+            && let Some(vip) = &mut self.vip
+            && let Err(error) = vip.reinstall_fence()
+        {
+            error!(error = chain(&error), "the VIP's fence cannot be installed again");
+            self.close_up();
+        } else if matches!(error, VipError::NoInterface { .. } | VipError::FenceOwnedByOther) {
+            self.close_up();
+        }
+    }
+
+    /// Gives the address up until it can be opened afresh.
+    fn close_up(&mut self) {
+        self.vip = None;
+        self.reopen_at = Some(Instant::now() + REOPEN_EVERY);
+    }
+
+    fn let_go(&mut self, why: Why) {
+        let was_held = *self.shared.held.borrow();
+        if let Some(vip) = &mut self.vip {
+            if let Err(error) = vip.close_fence() {
+                warn!(error = chain(&error), "the VIP's fence cannot be closed; its lease closes it");
+            }
+            if let Err(error) = vip.remove_address() {
+                warn!(error = chain(&error), "the VIP cannot be removed; the kernel removes it within two seconds");
+            }
+        }
+        if was_held {
+            info!(reason = why.text(), "this node has let go of the VIP");
+        }
+        self.shared.held.send_replace(false);
+    }
+
+    fn listen(&mut self, wait: Duration) {
+        let Some(vip) = &mut self.vip else {
+            std::thread::park_timeout(wait);
+            return;
+        };
+        let events = match vip.wait(wait) {
+            Ok(events) => events,
+            Err(error) => {
+                warn!(error = chain(&error), "the kernel's notifications about the VIP cannot be read");
+                self.close_up();
+                return;
+            }
+        };
+        let now = Instant::now();
+        for event in events {
+            self.heard(event, now);
+        }
+    }
+
+    fn heard(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::FenceTampered => {
+                warn!("somebody changed the VIP's fence: the VIP is let go and the fence installed again");
+                self.let_go(Why::LeaseOver);
+                self.decider.failed(now);
+                if let Some(Err(error)) = self.vip.as_mut().map(Vip::reinstall_fence) {
+                    error!(error = chain(&error), "the VIP's fence cannot be installed again");
+                    self.close_up();
+                }
+            }
+            Event::AddressTakenByOther => {
+                error!("the VIP is on this computer, and not from us: remove it from the network configuration");
+                self.let_go(Why::LeaseOver);
+                self.decider.failed(now);
+            }
+            Event::ForeignHolder { mac } => {
+                if self.decider.conflict().is_none_or(|conflict| conflict.mac != mac) {
+                    if self.decider.holds() {
+                        warn!(%mac, "somebody else says that it has the VIP");
+                    } else {
+                        debug!(%mac, "somebody has the VIP");
+                    }
+                }
+                self.decider.heard(event, now);
+            }
+            Event::LinkDown | Event::LinkUp => {
+                info!(?event, "the link of the VIP has changed");
+                self.decider.heard(event, now);
+            }
+            Event::AddressGone | Event::Overflow | Event::Woken => self.decider.heard(event, now),
+        }
+    }
+
+    fn publish(&self, state: &State) {
+        let address = state.vip();
+        let lease = self.cluster.lease();
+        let heard = lease.silent_for.is_some_and(|silent| silent < self.timing.lease * LEADER_HEARD_LEASES);
+        let committed = state.vip_record().is_some_and(|record| !record.released);
+        let held_here = self.decider.holds() && self.vip.is_some();
+        self.view.set(View { address, holder_known: address.is_some() && committed && heard, held_here });
+        if self.vip.is_some() {
+            let (state, detail) = self.state_words();
+            self.set_status(state, detail);
+        }
+    }
+
+    fn state_words(&self) -> (&'static str, String) {
+        match self.decider.conflict() {
+            Some(conflict) if !self.decider.holds() && self.decider.claims() => {
+                let since = conflict.since.elapsed().as_secs();
+                ("conflict", format!("{} has answered for the VIP for {since} s", conflict.mac))
+            }
+            _ if self.decider.survives() => {
+                ("survivor", "held without a quorum: only what was committed is served".into())
+            }
+            _ if self.decider.holds() => ("held", String::new()),
+            _ if self.decider.claims() => ("claiming", String::new()),
+            _ => ("idle", String::new()),
+        }
+    }
+
+    fn set_status(&self, state: &'static str, detail: String) {
+        let mut status = lock(&self.shared.status);
+        if status.state != state || status.detail != detail {
+            *status = Status { state, detail };
+        }
+    }
+}
+
+/// What this node may do when it is left alone, by the settings.
+fn survivor(state: &State, own: u64, since: Instant) -> Option<Survivor> {
+    let settings = &state.cluster()?.value;
+    let data: Vec<u64> = state.data_nodes().map(|member| member.id).collect();
+    if settings.two_node != TwoNode::Survivor || state.members().len() != 2 || data.len() != 2 || !data.contains(&own) {
+        return None;
+    }
+    let first = settings.preferred.filter(|preferred| data.contains(preferred)).or(data.first().copied());
+    Some(Survivor { first: first == Some(own), since })
+}
+
+/// How much further the boot clock is than the other one.
+fn offset() -> Duration {
+    let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let seconds = u64::try_from(monotonic.tv_sec).unwrap_or_default();
+    let nanos = u32::try_from(monotonic.tv_nsec).unwrap_or_default();
+    boot_time().saturating_sub(Duration::new(seconds, nanos))
+}
+
+/// An error with what caused it, on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
