@@ -44,6 +44,7 @@ async fn an_upload_gets_its_name_when_two_nodes_hold_it_and_reaches_the_third() 
         assert!(rig.node(at).holders(&digest).len() >= 2, "the name was given before its bytes were on two nodes");
         for node in rig.nodes.values() {
             until("all three hold it", || node.holders(&digest) == [1, 2, 3]).await;
+            until("the name is known", || node.cluster.read().is_named(&digest)).await;
             let (_, shown) = node.json("GET", &format!("/assets/{name}"), Vec::new()).await;
             assert_eq!((&shown["copies"], &shown["under_replicated"]), (&[1, 2, 3][..].into(), &false.into()));
             assert_eq!(node.call("GET", &format!("/assets/{name}?content=true"), Vec::new()).await.1, content);
@@ -98,6 +99,7 @@ async fn a_node_whose_blobs_were_wiped_passes_them_on_and_has_them_again() {
     let digest = Digest::of(&content);
     assert_eq!(rig.node(1).json("PUT", "/assets/kernel", content.clone()).await.0, 201);
     until("all three hold it", || rig.node(3).holders(&digest) == [1, 2, 3]).await;
+    until("the name is known", || rig.node(3).cluster.read().is_named(&digest)).await;
     fs::remove_file(rig.blob(3, &digest)).unwrap();
     let (status, passed_on) = rig.node(3).call("GET", "/assets/kernel?content=true", Vec::new()).await;
     assert_eq!((status.as_u16(), passed_on == content), (200, true));
@@ -214,6 +216,7 @@ async fn a_node_without_the_bytes_serves_machines_in_full_in_part_or_not_at_all(
     let digest = Digest::of(&content);
     assert_eq!(rig.node(1).json("PUT", "/assets/kernel", content.clone()).await.0, 201);
     until("all three hold it", || rig.node(3).holders(&digest) == [1, 2, 3]).await;
+    until("the name is known", || rig.node(3).cluster.read().is_named(&digest)).await;
     let machines = Machines::of_an_empty_store(&rig, 3).await;
     let whole = machines.get("").await;
     assert_eq!((whole.status, whole.length, whole.bytes == content), (200, 3_000_000, true));

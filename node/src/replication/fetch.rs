@@ -121,12 +121,8 @@ impl Fetch {
                     return Ok(Some(bytes));
                 }
                 Ok(Some(_)) => self.reply = Some((node, reply)),
-                Ok(None) => {
-                    debug!(node, digest = %self.digest, at = self.at, "a node sent less of a blob than it should")
-                }
-                Err(error) => {
-                    debug!(node, digest = %self.digest, at = self.at, %error, "a transfer between nodes broke off")
-                }
+                Ok(None) => self.broke_off(node, "it sent less than it should").await?,
+                Err(error) => self.broke_off(node, &error.to_string()).await?,
             }
         }
         // The end of the body is read too, so that the connection serves the next transfer.
@@ -134,6 +130,19 @@ impl Fetch {
             let _ = reply.next().await;
         }
         Ok(None)
+    }
+
+    /// Goes on with another node, unless nothing has come for long.
+    async fn broke_off(&self, node: u64, why: &str) -> Result<(), FetchError> {
+        debug!(node, digest = %self.digest, at = self.at, why, "a transfer between nodes broke off");
+        if self.progress.elapsed() > self.patience {
+            return Err(FetchError::Failed(format!("node {node}: {why}")));
+        }
+        // A node that breaks off before its first byte must not be asked as fast as it can say no.
+        if self.progress.elapsed() > PAUSE_MIN {
+            tokio::time::sleep(PAUSE_MIN).await;
+        }
+        Ok(())
     }
 
     fn holders(&self) -> Vec<Arc<Member>> {

@@ -14,7 +14,7 @@ use futures::{Stream, StreamExt as _};
 use http::{Method, StatusCode};
 use raft::state::Member;
 use raft::types::Digest;
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::peers::Reply;
 use super::{Replicator, plan};
@@ -142,7 +142,7 @@ impl Replicator {
                     }
                 }
                 // It will be fetched when it is reported.
-                Err(error) => info!(node = from, %error, "an upload could not be copied while it came in"),
+                Err(error) => debug!(node = from, %error, "an upload could not be copied while it came in"),
             }
             drop(entry);
             replicator.wake();

@@ -9,6 +9,7 @@ use raftboot::catalog::{Catalog, Site};
 use raftboot::loaders::Loaders;
 use raftboot::replication::{Pace, Replicator};
 use raftboot::tftp::{Client, Lookup, Name, Questions as _, Signature};
+use raftboot::vip::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +46,7 @@ impl Machines {
         let site = Site { address: Ipv4Addr::LOCALHOST, http_port: 8080 };
         let (sightings, _reporter) = raftboot::sightings::channel();
         let none: [&str; 0] = [];
-        let catalog = Catalog::new(cluster, site, Arc::new(Loaders::find(&none)), store, sightings);
+        let catalog = Catalog::new(cluster, site, Handle::default(), Arc::new(Loaders::find(&none)), store, sightings);
         let catalog = Arc::new(catalog.with_copies(replicator));
         let server = boot::bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
         let url = format!("http://{}/assets/kernel", server.local_addr().expect("it is bound"));

@@ -11,6 +11,7 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use raft::cluster::{Timing, Tuning};
 use raft::codec::Identity;
 use raft::command::{Command, Edit};
 use raft::peer::{Credentials, HttpPeer, PeerOptions, Pems, node_name};
@@ -22,7 +23,7 @@ use raftboot::assets::Store;
 use raftboot::replication::{self, Pace, Replicator};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, MutexGuard, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -79,6 +80,15 @@ pub(crate) struct Rig {
     identity: Option<Identity>,
     pace: Pace,
     tls: bool,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// One cluster at a time: with several on a small machine each would elect leaders because of the others.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// All nodes share the processors and the disk.
+fn tuning() -> Tuning {
+    Tuning { timing: Timing::VM, ..Tuning::default() }
 }
 
 fn bound(port: u16) -> TcpListener {
@@ -100,6 +110,7 @@ impl Rig {
             identity: None,
             pace,
             tls,
+            _turn: TURN.lock().await,
         };
         for (at, kind) in kinds.iter().enumerate() {
             rig.add(at as u64 + 1, *kind).await;
@@ -162,7 +173,7 @@ impl Rig {
         let (http, streams) = mpsc::channel(16);
         let peers = PeerOptions { listener: bound(self.ports[&id]), credentials: credentials.clone(), http };
         let options = Options { dir: self.raft_dir(id), engine: EngineKind::RocksDb, peers: Some(peers) };
-        let cluster = Cluster::open(options).expect("a node opens");
+        let cluster = Cluster::open_tuned(options, tuning()).expect("a node opens");
         let store = Arc::new(Store::open(self.dirs[&id].path()).expect("a store opens"));
         let replicator = if self.tls {
             Replicator::new(cluster.clone(), store.clone(), credentials)
