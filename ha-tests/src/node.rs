@@ -52,7 +52,11 @@ impl Node {
         let node = Self::bare(host, evidence)?;
         let top = format!("name = \"{}\"\ntiming = \"lan\"\n", host.name());
         // A line per probe of the observer would be 300 a second.
-        node.write_config(&top, &format!("peer = \"0.0.0.0:{PEER_PORT}\"\n"), "info,raftboot::vip=debug")?;
+        node.write_config(
+            &top,
+            &format!("peer = \"0.0.0.0:{PEER_PORT}\"\n"),
+            "info,raftboot::catalog::tftp=warn,raftboot::vip=debug",
+        )?;
         Ok(node)
     }
 

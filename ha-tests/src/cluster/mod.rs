@@ -254,12 +254,14 @@ impl Cluster {
     /// When that does not come within `limit`; the message says who lacks what.
     pub fn until_whole(&self, limit: Duration) -> Result<()> {
         let mut lacking = String::new();
-        let whole = until("the cluster is whole", limit, || match self.wholeness() {
-            Ok(()) => Ok(Some(())),
-            Err(error) => {
-                lacking = format!("{error:#}");
-                Ok(None)
-            }
+        let whole = until("the cluster is whole", limit, || {
+            // A node that ended does not come back by itself.
+            self.members.iter().try_for_each(|member| locked(&member.node).must_run())?;
+            lacking = match self.wholeness() {
+                Ok(()) => return Ok(Some(())),
+                Err(error) => format!("{error:#}"),
+            };
+            Ok(None)
         });
         whole.with_context(|| lacking)
     }
@@ -270,9 +272,6 @@ impl Cluster {
         let mut leaders = Vec::new();
         for (at, member) in self.members.iter().enumerate() {
             let name = member.host.name();
-            let mut node = locked(&member.node);
-            node.must_run()?;
-            drop(node);
             let status = self.status(at).with_context(|| format!("{name} does not answer"))?;
             ensure!(status.ready(), "{name} is not ready");
             ensure!(status.voters() == expected, "{name} knows the voters {:?}", status.voters());

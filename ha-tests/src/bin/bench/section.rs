@@ -55,16 +55,16 @@ mod tests {
 
     #[test]
     fn each_part_replaces_its_own_section_only() {
-        let page = put("# Benchmarks\n\nas an older bench wrote it\n", "a", "one\n");
+        let page = put("# Benchmarks\n\nas an older bench wrote it\n", "a", "first\n");
         assert!(
-            page.starts_with(HEAD) && page.ends_with("<!-- bench a: begin -->\none\n<!-- bench a: end -->\n"),
+            page.starts_with(HEAD) && page.ends_with("<!-- bench a: begin -->\nfirst\n<!-- bench a: end -->\n"),
             "{page}"
         );
         let page = put(&page, "b", "two\n");
         let page = put(&page, "a", "three\n");
         assert!(page.contains("a: begin -->\nthree\n<!-- bench a: end"), "{page}");
         assert!(page.contains("b: begin -->\ntwo\n<!-- bench b: end"), "{page}");
-        assert!(!page.contains("one"), "{page}");
+        assert!(!page.contains("first"), "{page}");
         assert_eq!(put(&page, "b", "two\n"), page);
     }
 }
