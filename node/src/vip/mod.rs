@@ -128,14 +128,15 @@ impl Floating {
 async fn let_go(shared: &Shared, claims: &Claims, cluster: &Cluster) {
     let lease = cluster.lease();
     let record = cluster.read().vip_record().copied();
-    *lock(&shared.let_go_until) = Some(Instant::now() + HAND_OVER_PAUSE);
+    let Some(leadership) = lease.leading else { return };
+    *lock(&shared.let_go_until) = Some((leadership, Instant::now() + HAND_OVER_PAUSE));
     let mut held = shared.held.subscribe();
     if tokio::time::timeout(LET_GO_MAX, held.wait_for(|held| !held)).await.is_err() {
         tracing::warn!("the VIP was not let go in time; the next holder waits for the lease");
         return;
     }
     let own = cluster.identity().node;
-    if let (Some(leadership), Some(record)) = (lease.leading, record.filter(|record| record.holder == own)) {
+    if let Some(record) = record.filter(|record| record.holder == own) {
         claims.released(leadership, record.epoch).await;
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use netlink::vip::{Event, Renewed, Vip, VipError, boot_time};
 use raft::Cluster;
 use raft::state::{NodeKind, State, TwoNode};
+use raft::type_config::Leadership;
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
@@ -32,8 +33,8 @@ const LEADER_HEARD_LEASES: u32 = 2;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) stop: AtomicBool,
-    /// Until then it must not hold the VIP: a hand-over is under way.
-    pub(super) let_go_until: Mutex<Option<Instant>>,
+    /// As that leader, and until then, it must not hold the VIP: a hand-over is under way.
+    pub(super) let_go_until: Mutex<Option<(Leadership, Instant)>>,
     pub(super) healthy: AtomicBool,
     pub(super) held: watch::Sender<bool>,
     pub(super) status: Mutex<Status>,
@@ -150,15 +151,16 @@ impl Keeper {
 
     fn look(&self, state: &State, now: Instant) -> Look {
         let own = self.cluster.identity().node;
-        let until = *lock(&self.shared.let_go_until);
+        let let_go = *lock(&self.shared.let_go_until);
+        let lease = self.cluster.lease();
         Look {
             now,
             own,
-            lease: self.cluster.lease(),
+            lease,
             record: state.vip_record().copied(),
             healthy: self.shared.healthy.load(Ordering::Acquire),
             carrier: self.vip.as_ref().is_some_and(Vip::carrier),
-            asked_to_let_go: until.is_some_and(|until| now < until),
+            asked_to_let_go: let_go.is_some_and(|(as_leader, until)| lease.leading == Some(as_leader) && now < until),
             claim: self.claims.outcome(),
             survivor: survivor(state, own, self.since),
         }
