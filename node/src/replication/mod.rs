@@ -262,8 +262,7 @@ impl Replicator {
     /// The nodes that the leader has not heard for a while.
     async fn away(&self) -> BTreeSet<u64> {
         let overview = self.cluster().overview().await;
-        let silent =
-            |peer: &PeerView| peer.id != self.node() && Some(peer.id) != overview.leader && !peer.is_alive();
+        let silent = |peer: &PeerView| peer.id != self.node() && Some(peer.id) != overview.leader && !peer.is_alive();
         overview.peers.iter().filter(|peer| silent(peer)).map(|peer| peer.id).collect()
     }
 }
