@@ -38,7 +38,7 @@ impl Dnsmasq {
         let leases = evidence.file("dnsmasq.leases");
         let mut text = format!(
             "port=0\ninterface=eth0\nuser=root\nlog-dhcp\nlog-facility=-\nno-ping\n\
-             dhcp-authoritative\ndhcp-range=10.88.0.100,10.88.0.199,1h\ndhcp-leasefile={}\n",
+             dhcp-authoritative\ndhcp-range=10.88.0.110,10.88.0.149,1h\ndhcp-leasefile={}\n",
             leases.display()
         );
         text.push_str(&boot_lines(site, node));

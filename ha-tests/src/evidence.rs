@@ -63,10 +63,21 @@ impl Evidence {
     /// # Errors
     /// When tcpdump cannot be started or does not begin to listen.
     pub fn capture(&mut self, lab: &Lab) -> Result<()> {
+        self.capture_only(lab, "")
+    }
+
+    /// As [`Evidence::capture`], for the frames that a filter of tcpdump lets through.
+    ///
+    /// # Errors
+    /// As there, or when the filter is wrong.
+    pub fn capture_only(&mut self, lab: &Lab, filter: &str) -> Result<()> {
         let mut command = lab.switch_command("tcpdump");
         // Keep root: the directory belongs to it. Packet-buffered, so that a kill loses nothing.
         command.args(["-i", BRIDGE, "-n", "-U", "-Z", "root", "-w"]);
         command.arg(self.file("wire.pcap"));
+        if !filter.is_empty() {
+            command.arg(filter);
+        }
         let mut process = Process::spawn("tcpdump", command, &self.file("tcpdump.log"))?;
         until("tcpdump listens", CAPTURE_READY_MAX, || {
             process.must_run()?;

@@ -208,7 +208,8 @@ impl Machine {
     }
 
     /// Everything printed so far, without the escape sequences of UEFI's text console.
-    fn printed(&self) -> String {
+    #[must_use]
+    pub fn printed(&self) -> String {
         let bytes = fs::read(&self.console).unwrap_or_default();
         plain_text(&String::from_utf8_lossy(&bytes))
     }

@@ -4,6 +4,7 @@
 //! the tests were started in, so labs run side by side and use the same addresses. A lab whose
 //! process died without dropping it (SIGKILL) is swept away by the next one.
 
+use crate::mac::Mac;
 use crate::process::run;
 use anyhow::{Context, Result};
 use std::fs;
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// How every namespace of a lab begins: `rblab-<pid>-<start time of the process>-<number>-<host>`.
 const PREFIX: &str = "rblab-";
 /// Where iproute2 keeps named namespaces.
-const NAMED_NAMESPACES: &str = "/run/netns";
+pub(crate) const NAMED_NAMESPACES: &str = "/run/netns";
 /// The bridge inside the switch namespace.
 pub const BRIDGE: &str = "br0";
 /// The network of every lab.
@@ -41,7 +42,7 @@ struct Inner {
 pub struct Host {
     lab: Lab,
     name: String,
-    address: Ipv4Addr,
+    last: u8,
 }
 
 impl Lab {
@@ -51,6 +52,7 @@ impl Lab {
     /// When namespaces or bridges cannot be made (this needs root and iproute2).
     pub fn new() -> Result<Self> {
         sweep().context("remove labs whose process is gone")?;
+        crate::fault::sweep_disks()?;
         let pid = std::process::id();
         let started = start_time(pid).context("read the start time of this process")?;
         let number = LABS.fetch_add(1, Ordering::Relaxed);
@@ -83,21 +85,13 @@ impl Lab {
         command_in(&self.switch(), program)
     }
 
-    /// Adds a host with the address 10.88.0.`last` on `eth0`.
+    /// Adds a host with the address 10.88.0.`last` on `eth0` and the MAC 02:88:00:00:00:`last`.
     ///
     /// # Errors
     /// When the host or the link cannot be made, for example because the name is taken.
     pub fn host(&self, name: &str, last: u8) -> Result<Host> {
-        let host = Host { lab: self.clone(), name: name.to_owned(), address: Ipv4Addr::new(10, 88, 0, last) };
-        let (switch, netns) = (self.switch(), host.netns());
-        let port = format!("to{last}");
-        let address = format!("{}/{PREFIX_LENGTH}", host.address);
-        ip(&["netns", "add", &netns])?;
-        ip(&["-n", &switch, "link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &netns])?;
-        ip(&["-n", &switch, "link", "set", &port, "master", BRIDGE, "up"])?;
-        ip(&["-n", &netns, "link", "set", "lo", "up"])?;
-        ip(&["-n", &netns, "address", "add", &address, "dev", "eth0"])?;
-        ip(&["-n", &netns, "link", "set", "eth0", "up"])?;
+        let host = Host { lab: self.clone(), name: name.to_owned(), last };
+        host.build()?;
         Ok(host)
     }
 
@@ -126,7 +120,92 @@ impl Host {
     /// The host's address on `eth0`.
     #[must_use]
     pub fn address(&self) -> Ipv4Addr {
-        self.address
+        Ipv4Addr::new(10, 88, 0, self.last)
+    }
+
+    /// The MAC of `eth0`; the same after [`Host::unplug`] and [`Host::plug`].
+    #[must_use]
+    pub fn mac(&self) -> Mac {
+        Self::mac_of(self.last)
+    }
+
+    /// The MAC of the host 10.88.0.`last`, whether it exists or not.
+    #[must_use]
+    pub fn mac_of(last: u8) -> Mac {
+        Mac([0x02, 0x88, 0, 0, 0, last])
+    }
+
+    /// The lab the host is in.
+    #[must_use]
+    pub fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    /// The bridge's end of the host's cable, in the namespace [`Lab::switch`].
+    #[must_use]
+    pub fn port(&self) -> String {
+        format!("to{}", self.last)
+    }
+
+    /// Makes the namespace and its cable.
+    ///
+    /// # Errors
+    /// When it exists already or cannot be made.
+    pub fn build(&self) -> Result<()> {
+        ip(&["netns", "add", &self.netns()])?;
+        ip(&["-n", &self.netns(), "link", "set", "lo", "up"])?;
+        self.plug()
+    }
+
+    /// Puts `eth0` with its address and MAC on the bridge.
+    ///
+    /// # Errors
+    /// When it is there already or cannot be made.
+    pub fn plug(&self) -> Result<()> {
+        let (switch, netns, port) = (self.lab.switch(), self.netns(), self.port());
+        let (address, mac) = (format!("{}/{PREFIX_LENGTH}", self.address()), self.mac().to_string());
+        let veth = ["-n", &switch, "link", "add", &port, "type", "veth"];
+        let peer = ["peer", "name", "eth0", "address", &mac, "netns", &netns];
+        ip(&[&veth[..], &peer[..]].concat())?;
+        ip(&["-n", &switch, "link", "set", &port, "master", BRIDGE, "up"])?;
+        ip(&["-n", &netns, "address", "add", &address, "dev", "eth0"])?;
+        ip(&["-n", &netns, "link", "set", "eth0", "up"])?;
+        Ok(())
+    }
+
+    /// Takes `eth0` off the bridge for good: both ends of the cable are gone when this returns.
+    ///
+    /// # Errors
+    /// When there was no cable.
+    pub fn unplug(&self) -> Result<()> {
+        ip(&["-n", &self.lab.switch(), "link", "delete", &self.port()])?;
+        Ok(())
+    }
+
+    /// Pulls or plugs the cable at the bridge's end: the host sees its carrier go or come.
+    ///
+    /// # Errors
+    /// When there is no cable.
+    pub fn set_carrier(&self, up: bool) -> Result<()> {
+        let state = if up { "up" } else { "down" };
+        ip(&["-n", &self.lab.switch(), "link", "set", &self.port(), state])?;
+        Ok(())
+    }
+
+    /// Removes the namespace with everything its kernel knew, and ends what ran in it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn demolish(&self) -> Result<()> {
+        remove(&self.netns())
+    }
+
+    /// `ip` with `arguments` on this host.
+    ///
+    /// # Errors
+    /// Its own.
+    pub fn ip(&self, arguments: &[&str]) -> Result<String> {
+        ip(&[&["-n", &self.netns()], arguments].concat())
     }
 
     /// The host's namespace, for `ip netns exec`.
@@ -175,7 +254,7 @@ pub fn sweep() -> Result<usize> {
 
 /// Whether a namespace belongs to a lab whose process is gone. The start time tells a process
 /// from a later one with the same id.
-fn is_leftover(netns: &str) -> bool {
+pub(crate) fn is_leftover(netns: &str) -> bool {
     let Some(rest) = netns.strip_prefix(PREFIX) else {
         return false;
     };

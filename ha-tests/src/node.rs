@@ -1,10 +1,12 @@
 //! One `raftboot serve` process on a host of the lab: start, stop, kill, and the client beside it.
 
 use crate::evidence::Evidence;
+use crate::fault::{Machine, SmallDisk};
 use crate::lab::Host;
 use crate::process::{Process, run, tail};
 use crate::wait::until;
 use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -17,6 +19,9 @@ pub const READY_MAX: Duration = Duration::from_secs(30);
 /// From SIGTERM to the end of an ordered stop.
 pub const STOP_MAX: Duration = Duration::from_secs(30);
 
+/// Where nodes talk to each other.
+pub const PEER_PORT: u16 = 7443;
+
 /// A node of the product; its process ends when this value goes, its data stays in the evidence.
 pub struct Node {
     host: Host,
@@ -24,6 +29,8 @@ pub struct Node {
     directory: PathBuf,
     log: PathBuf,
     process: Option<Process>,
+    // After the process: it is in use while that runs.
+    disk: Option<SmallDisk>,
 }
 
 impl Node {
@@ -32,17 +39,54 @@ impl Node {
     /// # Errors
     /// When there is no binary to test or the files cannot be written.
     pub fn new(host: &Host, evidence: &Evidence) -> Result<Self> {
+        let node = Self::bare(host, evidence)?;
+        node.write_config("", "", "info,raftboot=debug")?;
+        Ok(node)
+    }
+
+    /// Writes the configuration of a member of a cluster on `host`; nothing runs yet.
+    ///
+    /// # Errors
+    /// As [`Node::new`].
+    pub fn member(host: &Host, evidence: &Evidence) -> Result<Self> {
+        let node = Self::bare(host, evidence)?;
+        let top = format!("name = \"{}\"\ntiming = \"lan\"\n", host.name());
+        // A line per probe of the observer would be 300 a second.
+        node.write_config(&top, &format!("peer = \"0.0.0.0:{PEER_PORT}\"\n"), "info,raftboot::vip=debug")?;
+        Ok(node)
+    }
+
+    fn bare(host: &Host, evidence: &Evidence) -> Result<Self> {
         let directory = evidence.file(host.name());
         fs::create_dir_all(&directory).context("make the directory of a node")?;
-        let node = Self {
-            host: host.clone(),
-            binary: binary()?,
-            log: evidence.file(&format!("{}.log", host.name())),
-            directory,
-            process: None,
-        };
-        fs::write(node.config(), node.config_text()).context("write a node's configuration")?;
-        Ok(node)
+        let log = evidence.file(&format!("{}.log", host.name()));
+        Ok(Self { host: host.clone(), binary: binary()?, log, directory, process: None, disk: None })
+    }
+
+    /// Puts the node's data on a disk of its own that can be filled.
+    ///
+    /// # Errors
+    /// When it cannot be mounted.
+    pub fn use_small_disk(&mut self, mebibytes: u32) -> Result<()> {
+        self.disk = Some(SmallDisk::mount(&self.host, &self.data(), mebibytes)?);
+        Ok(())
+    }
+
+    /// Removes everything the node knows, as a new disk would. It must not run.
+    ///
+    /// # Errors
+    /// When it runs or its data cannot be removed.
+    pub fn wipe(&mut self) -> Result<()> {
+        if self.process.is_some() {
+            bail!("node {} runs; its disk is in use", self.host.name());
+        }
+        let entries = fs::read_dir(self.data()).context("list a node's data")?;
+        for entry in entries {
+            let path = entry.context("list a node's data")?.path();
+            if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }
+                .with_context(|| format!("remove {}", path.display()))?;
+        }
+        Ok(())
     }
 
     /// The configuration file given to `raftboot serve`.
@@ -64,14 +108,37 @@ impl Node {
     }
 
     /// Every port is demanded (`on`, an address), so that a node that cannot have one does not start without it.
-    fn config_text(&self) -> String {
-        format!(
-            "data_dir = \"{}\"\ninterface = \"eth0\"\nadvertise = \"{}\"\n\n\
+    fn write_config(&self, top: &str, listen: &str, level: &str) -> Result<()> {
+        let text = format!(
+            "data_dir = \"{}\"\ninterface = \"eth0\"\nadvertise = \"{}\"\n{top}\n\
              [listen]\nboot_http = \"0.0.0.0:8080\"\nadmin = \"0.0.0.0:8443\"\n\
-             tftp = \"0.0.0.0:69\"\ndhcp = \"on\"\n\n[log]\nformat = \"human\"\nlevel = \"info,raftboot=debug\"\n",
+             tftp = \"0.0.0.0:69\"\ndhcp = \"on\"\n{listen}\n[log]\nformat = \"human\"\nlevel = \"{level}\"\n",
             self.data().display(),
             self.host.address(),
-        )
+        );
+        fs::write(self.config(), text).context("write a node's configuration")
+    }
+
+    /// Runs a command of the binary on the node's host that needs no server, with the node's configuration.
+    ///
+    /// # Errors
+    /// When it does not exit with 0; the message holds what it printed.
+    pub fn offline(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = self.host.command(&self.binary.to_string_lossy());
+        command.args(arguments).arg("--config").arg(self.config());
+        run(command).with_context(|| format!("raftboot {}", arguments.join(" ")))
+    }
+
+    /// The last lines of the server's log, for error messages.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        tail(&self.log)
+    }
+
+    /// The file with the server's log.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.log
     }
 
     /// Starts the server and returns once it says that it is ready.
@@ -79,20 +146,21 @@ impl Node {
     /// # Errors
     /// When it runs already, ends, or is not ready within [`READY_MAX`].
     pub fn start(&mut self) -> Result<()> {
-        if self.process.is_some() {
-            bail!("node {} runs already", self.host.name());
-        }
-        let mut command = self.host.command(&self.binary.to_string_lossy());
-        command.arg("serve").arg("--config").arg(self.config());
-        let name = format!("raftboot on {}", self.host.name());
-        let mut process = Process::spawn(&name, command, &self.log)?;
-        until(&format!("{name} is ready"), READY_MAX, || {
-            process.must_run()?;
+        self.launch()?;
+        self.until_ready(READY_MAX)
+    }
+
+    /// Waits until the server says that it is ready.
+    ///
+    /// # Errors
+    /// When it ends or is not ready within `limit`.
+    pub fn until_ready(&mut self, limit: Duration) -> Result<()> {
+        let what = format!("raftboot on {} is ready", self.host.name());
+        until(&what, limit, || {
+            self.must_run()?;
             Ok(self.ready().then_some(()))
         })
-        .with_context(|| format!("last lines of its log:\n{}", tail(&self.log)))?;
-        self.process = Some(process);
-        Ok(())
+        .with_context(|| format!("last lines of its log:\n{}", tail(&self.log)))
     }
 
     /// Whether `/readyz` answers 200 now, asked by a client that is not ours.
@@ -131,14 +199,6 @@ impl Node {
         process.stop(STOP_MAX)
     }
 
-    /// Ends the server with SIGKILL.
-    ///
-    /// # Errors
-    /// When it was not running.
-    pub fn kill(&mut self) -> Result<()> {
-        self.process.take().context("kill a node that runs")?.kill()
-    }
-
     /// Runs the client on the node's host with the node's own credentials; returns its stdout.
     ///
     /// # Errors
@@ -162,6 +222,36 @@ impl Node {
 
     fn authority(&self) -> PathBuf {
         self.data().join("ca.crt")
+    }
+}
+
+impl Machine for Node {
+    fn host(&self) -> &Host {
+        &self.host
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.process.take().context("kill a node that runs")?.kill()
+    }
+
+    fn launch(&mut self) -> Result<()> {
+        if self.process.is_some() && !self.ended()? {
+            bail!("node {} runs already", self.host.name());
+        }
+        let mut command = self.host.command(&self.binary.to_string_lossy());
+        command.arg("serve").arg("--config").arg(self.config());
+        self.process = Some(Process::spawn(&format!("raftboot on {}", self.host.name()), command, &self.log)?);
+        Ok(())
+    }
+
+    fn ended(&mut self) -> Result<bool> {
+        self.process.as_mut().map_or(Ok(true), |process| Ok(process.ended()?.is_some()))
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(process) = &self.process {
+            process.signal(signal);
+        }
     }
 }
 

@@ -4,13 +4,17 @@ use crate::wait::until;
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 /// Lines of a log repeated in an error message.
 const TAIL_LINES_MAX: usize = 12;
+/// Lines of a child that may wait to be read.
+const LINES_MAX: usize = 1024;
 
 /// A running child; killed and reaped on drop.
 pub struct Process {
@@ -109,6 +113,47 @@ impl Drop for Process {
     }
 }
 
+/// A child whose lines on stdout are seen as they come; killed and reaped on drop.
+pub struct Lines {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Lines {
+    /// Starts `command`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(mut command: Command) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().with_context(|| format!("start {command:?}"))?;
+        let out = BufReader::new(child.stdout.take().context("a child's stdout")?);
+        let (sender, lines) = sync_channel(LINES_MAX);
+        let forward = move || {
+            // Nobody listens any more, or the child has ended.
+            let _ = out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line));
+        };
+        std::thread::Builder::new().name("lines".into()).spawn(forward).context("start a thread that reads lines")?;
+        Ok(Self { child, lines })
+    }
+
+    /// The next line.
+    ///
+    /// # Errors
+    /// When none comes within `limit`.
+    pub fn next_within(&mut self, limit: Duration) -> Result<String> {
+        self.lines.recv_timeout(limit).with_context(|| format!("waited {limit:?} for a line"))
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        // Ended already or killed here; its reader ends with it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Runs `command` to its end and returns what it printed on stdout.
 ///
 /// # Errors
@@ -123,6 +168,24 @@ pub fn run(mut command: Command) -> Result<String> {
             String::from_utf8_lossy(&output.stderr)
         );
     }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs `command` with `input` on its stdin and returns what it printed on stdout.
+///
+/// # Errors
+/// As [`run`], and when the input cannot be written.
+pub fn run_with_input(mut command: Command, input: &str) -> Result<String> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("start {command:?}"))?;
+    // Taken, so that it is closed after the write and the program sees the end.
+    let written = child.stdin.take().context("a child's stdin")?.write_all(input.as_bytes());
+    let output = child.wait_with_output().with_context(|| format!("wait for {command:?}"))?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        bail!("{command:?} ended with {}: {stderr}; its input was:\n{input}", output.status);
+    }
+    written.with_context(|| format!("write to {command:?}"))?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

@@ -27,6 +27,12 @@ pub fn until<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Resu
     }
 }
 
+/// Returns at `time`: keeps a sender to its rate. Not for waiting until something has happened; that is [`until`].
+#[expect(clippy::disallowed_methods, reason = "paces a load, waits for no state")]
+pub fn pace(time: Instant) {
+    std::thread::sleep(time.saturating_duration_since(Instant::now()));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ mod membership;
 mod own;
 mod site;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -19,6 +20,7 @@ use raft::state::NodeKind;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
+use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::membership::{DataDir, Founding, Standing};
 use crate::tasks::Tasks;
@@ -180,22 +182,7 @@ fn start(built: Built) -> Tasks {
         }
         tasks.start("vip", LOOP_DEADLINE, |stop| floating.run(stop));
     }
-    if let Some(sockets) = bound.dhcp {
-        let questions = catalog.clone();
-        tasks.start("dhcp", LOOP_DEADLINE, |stop| async move {
-            Ok(dhcp::run(sockets, questions, stop.cancelled_owned()).await?)
-        });
-    }
-    if let Some(sockets) = bound.tftp {
-        let questions = catalog.clone();
-        tasks.start("tftp", LOOP_DEADLINE, |stop| async move {
-            // A thread of its own: a transfer is a dialogue of one small packet each way, and handing it from worker to
-            // worker costs time at each (measured with atftp, one block a time: 39 to 81 MB/s here, 14 to 57 there).
-            let own = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let serve = move || own.block_on(tftp::run(sockets, questions, stop.cancelled_owned()));
-            Ok(tokio::task::spawn_blocking(serve).await??)
-        });
-    }
+    start_udp(&mut tasks, bound.dhcp, bound.tftp, &catalog);
     if let Some(boot_http) = bound.boot_http {
         tasks.start("boot http", ANSWERS_DEADLINE, |stop| async move { Ok(boot_http.serve(catalog, stop).await?) });
     }
@@ -231,6 +218,32 @@ fn start(built: Built) -> Tasks {
         admin::serve(bound.admin, tls, router, stop.cancelled_owned()).await
     });
     tasks
+}
+
+/// What machines meet first.
+fn start_udp(
+    tasks: &mut Tasks,
+    dhcp_sockets: Option<dhcp::Sockets>,
+    tftp_sockets: Option<tftp::Sockets>,
+    catalog: &Arc<Catalog>,
+) {
+    if let Some(sockets) = dhcp_sockets {
+        let questions = catalog.clone();
+        tasks.start("dhcp", LOOP_DEADLINE, |stop| async move {
+            Ok(dhcp::run(sockets, questions, stop.cancelled_owned()).await?)
+        });
+    }
+    if let Some(sockets) = tftp_sockets {
+        let questions = catalog.clone();
+        tasks.start("tftp", LOOP_DEADLINE, |stop| async move {
+            // A thread of its own: a transfer is a dialogue of one small packet each way, and handing it from worker to
+            // worker costs time at each (measured with atftp, one block a time: 39 to 81 MB/s here, 14 to 57 there).
+            let own = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let serve =
+                move || own.block_on(tftp::run(sockets, questions, tftp::Sharing::default(), stop.cancelled_owned()));
+            Ok(tokio::task::spawn_blocking(serve).await??)
+        });
+    }
 }
 
 /// Before it stops, a leader lets another node lead, so that nobody has to notice that this one is gone. What only the

@@ -25,10 +25,14 @@ struct Bench {
 
 /// A node that is alone, with a join token that is good until `expires`.
 async fn bench(expires: u64) -> Bench {
-    let dir = tempfile::tempdir().unwrap();
-    let cluster = Cluster::open(Options::alone(dir.path().join("raft"), EngineKind::Memory)).unwrap();
-    let ca = Authority::open(dir.path(), std::time::SystemTime::now()).unwrap().digest().unwrap();
-    let token = JoinToken::generate(ca).unwrap();
+    let dir = tempfile::tempdir().expect("the test's own set-up");
+    let cluster =
+        Cluster::open(Options::alone(dir.path().join("raft"), EngineKind::Memory)).expect("the test's own set-up");
+    let ca = Authority::open(dir.path(), std::time::SystemTime::now())
+        .expect("the test's own set-up")
+        .digest()
+        .expect("the test's own set-up");
+    let token = JoinToken::generate(ca).expect("the test's own set-up");
     let own = Announcement {
         id: 1,
         name: "a".into(),
@@ -46,7 +50,7 @@ async fn bench(expires: u64) -> Bench {
         replace: Vec::new(),
         allow_ties: false,
     };
-    cluster.propose(command).await.unwrap();
+    cluster.propose(command).await.expect("the test's own set-up");
     let members = Router::new().route("/v1/secret", get(async || "for members"));
     let router = router(Context::new(cluster.clone(), dir.path().to_owned()), members);
     Bench { cluster, router, token, _dir: dir }
@@ -54,14 +58,17 @@ async fn bench(expires: u64) -> Bench {
 
 async fn ask(bench: &Bench, request: Request<Body>, node: Option<u64>, address: &str) -> (StatusCode, Vec<u8>) {
     let mut request = request;
-    let address: SocketAddr = address.parse().unwrap();
+    let address: SocketAddr = address.parse().expect("the test's own set-up");
     request.extensions_mut().insert(Caller { node, address });
-    let answer = bench.router.clone().oneshot(request).await.unwrap();
-    (answer.status(), to_bytes(answer.into_body(), 1 << 20).await.unwrap().to_vec())
+    let answer = bench.router.clone().oneshot(request).await.expect("the test's own set-up");
+    (answer.status(), to_bytes(answer.into_body(), 1 << 20).await.expect("the test's own set-up").to_vec())
 }
 
 fn join(bearer: &str, body: impl Into<Body>) -> Request<Body> {
-    Request::post(JOIN_PATH).header("authorization", format!("Bearer {bearer}")).body(body.into()).unwrap()
+    Request::post(JOIN_PATH)
+        .header("authorization", format!("Bearer {bearer}"))
+        .body(body.into())
+        .expect("the test's own set-up")
 }
 
 fn request(name: &str, instance: u8) -> String {
@@ -72,7 +79,7 @@ fn request(name: &str, instance: u8) -> String {
         boot: "http://127.0.0.2:8080".into(),
         instance: hex16(&[instance; 16]),
     };
-    serde_json::to_string(&request).unwrap()
+    serde_json::to_string(&request).expect("the test's own set-up")
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> T {

@@ -9,8 +9,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use raftboot::tftp::{
-    self, BindError, Client, Ending, Event, Lookup, Name, Outcome, Questions, Refusal, Sockets, What,
+    self, BindError, Client, Ending, Event, Lookup, Name, Outcome, Questions, Refusal, Sharing, Sockets, What,
 };
+
+#[path = "tftp/takeover.rs"]
+mod takeover;
 
 /// Longest wait for anything in these tests.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -41,6 +44,10 @@ struct Server {
 
 impl Server {
     fn start(listen: &str) -> Self {
+        Self::start_sharing(listen, Sharing::default())
+    }
+
+    fn start_sharing(listen: &str, sharing: Sharing) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut files = Files::default();
         for (name, bytes) in samples() {
@@ -64,7 +71,7 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let questions: Arc<dyn Questions> = files.clone();
         runtime.spawn(async move {
-            tftp::run(sockets, questions, std::future::pending()).await.unwrap();
+            tftp::run(sockets, questions, sharing, std::future::pending()).await.unwrap();
         });
         Self { address, files, dir, _runtime: runtime }
     }
@@ -478,7 +485,7 @@ fn a_size_probe_is_no_failure_and_the_port_may_be_used_again() {
 }
 
 #[test]
-fn strays_get_few_errors_and_disturb_no_transfer() {
+fn strays_are_not_answered_and_disturb_no_transfer() {
     let server = Server::start("127.0.0.1:0");
     let peer = Peer::new("127.0.0.1:0");
     peer.send(server.address, &request("exact", &[]));
@@ -488,9 +495,8 @@ fn strays_get_few_errors_and_disturb_no_transfer() {
     for _ in 0..1000 {
         stray.send(server.address, &[0, 4, 0, 1]);
     }
-    let errors = stray.drain(Duration::from_millis(300));
-    assert!(!errors.is_empty() && errors.len() < 100, "{} errors", errors.len());
-    assert!(errors.iter().all(|error| error[..4] == [0, 5, 0, 5]), "{errors:?}");
+    let answers = stray.drain(Duration::from_millis(300));
+    assert!(answers.is_empty(), "it may be another node's transfer, which an error would end: {answers:?}");
     peer.send(server.address, &[0, 4, 0, 1]);
     assert_eq!(peer.receive().unwrap().0[..4], [0, 3, 0, 2]);
 }
@@ -554,7 +560,7 @@ fn stopping_ends_transfers_and_says_so() {
     let shutdown = async move {
         let _ = stopped.await;
     };
-    runtime.block_on(tftp::run(sockets, questions, shutdown)).unwrap();
+    runtime.block_on(tftp::run(sockets, questions, Sharing::default(), shutdown)).unwrap();
     let (first, rest) = client.join().unwrap();
     assert_eq!(first[..4], [0, 3, 0, 1]);
     assert!(rest.is_empty(), "a stopping server told its client: another node may continue");

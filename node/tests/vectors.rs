@@ -18,7 +18,7 @@ use raft::command::{Command, Edit, GuardedEdit, Outcome};
 use raft::state::{Asset, Kind, ScriptStyle, Settings, State};
 use raft::types::{Digest, Timestamp};
 use raft::{Cluster, EngineKind, Options};
-use raftboot::boot::{self, BlobError, Loader, LoaderClient, Questions, Seen};
+use raftboot::boot::{self, BlobError, Loader, LoaderClient, Questions, Seen, Whereabouts};
 use raftboot::import::matchbox;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -142,6 +142,10 @@ struct Answers {
 impl Questions for Answers {
     fn state(&self) -> Arc<State> {
         self.cluster.read()
+    }
+
+    fn whereabouts(&self) -> Whereabouts {
+        Whereabouts::default()
     }
 
     fn open(&self, digest: &Digest) -> Result<File, BlobError> {

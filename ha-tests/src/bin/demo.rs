@@ -1,14 +1,23 @@
-//! The demonstration: one node and a foreign DHCP server boot a machine per kind of firmware.
+//! The demonstration: one node and a foreign DHCP server boot a machine per kind of firmware; then three nodes boot one while the
+//! node that answers is killed.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use raftboot_ha_tests::boots::Booted;
+use raftboot_ha_tests::cluster::{Shape, VIP};
 use raftboot_ha_tests::dnsmasq::Site;
 use raftboot_ha_tests::firmware::{Firmware, accelerator};
-use raftboot_ha_tests::scenario::{Booted, DhcpMode, Scenario};
+use raftboot_ha_tests::mid_boot::{BootSite, Stage};
+use raftboot_ha_tests::scenario::{DhcpMode, Scenario};
+use raftboot_ha_tests::trial::Trial;
+use raftboot_ha_tests::writers::Plan;
 use std::io::{Write, stdin, stdout};
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: ha-tests/demo [--keep]\n  \
     --keep  leave the site standing after the boots, until Enter is pressed";
+
+/// Boots tried until the observer did not pause in one.
+const TRIES_MAX: usize = 5;
 
 fn main() -> ExitCode {
     let keep = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
@@ -49,7 +58,36 @@ fn demonstrate(keep: bool) -> Result<()> {
         bail!("{failed} of {} machines did not boot", Firmware::ALL.len());
     }
     site.evidence.passed();
-    Ok(())
+    drop(site);
+    fail_over()
+}
+
+/// Three nodes; the holder of the floating address is killed while a machine downloads its kernel.
+fn fail_over() -> Result<()> {
+    say(&format!(
+        "three nodes answer at {VIP}; the one that holds it will be killed while a machine downloads its kernel"
+    ));
+    let trial = Trial::start("demo-failover", Shape::Three, None, Plan::BESIDE, "ha-tests/demo")?;
+    let mut site = BootSite::start(trial)?;
+    for _ in 0..TRIES_MAX {
+        let survived = site.boot_through(Firmware::BiosIpxe, Stage::Kernel)?;
+        if survived.verdict.is_void() {
+            say(&format!(
+                "the observer paused for {:?}, so this boot proves nothing; once more",
+                survived.verdict.paused
+            ));
+            continue;
+        }
+        let (first, rest) =
+            line(&survived.booted).split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap_or_default();
+        let holders = survived.verdict.holders_max();
+        say(&format!("{first} failover_ms={} holders_max={holders}\n{rest}", survived.outage.as_millis()));
+        ensure!(holders == 1, "two nodes answered: {}", survived.verdict);
+        let report = site.trial.conclude()?;
+        say(&format!("every acknowledged write is on every node: {}", report.tally));
+        return Ok(());
+    }
+    bail!("the observer paused in {TRIES_MAX} boots in a row: this computer is too busy")
 }
 
 fn line(booted: &Booted) -> String {

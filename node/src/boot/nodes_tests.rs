@@ -27,7 +27,7 @@ fn cluster(boots: &[(NodeKind, &str)]) -> State {
     let mut state = State::default();
     for (at, (kind, boot)) in boots.iter().enumerate() {
         let id = at + 1;
-        let boot = if *boot == "" { format!("http://10.0.0.{id}:8080") } else { (*boot).to_owned() };
+        let boot = if boot.is_empty() { format!("http://10.0.0.{id}:8080") } else { (*boot).to_owned() };
         let (name, peer) = (format!("n{id}"), format!("10.0.0.{id}:7443"));
         let instance = [u8::try_from(id).unwrap(); 16];
         apply(&mut state, Edit::AddMember(NewMember { name, kind: *kind, peer, boot, instance }));

@@ -109,6 +109,12 @@ impl Catalog {
             debug!(mac = %sighting.mac, message = sighting.message, "DHCP not meant for us");
             return;
         }
+        if sighting.outcome == Outcome::Silent(Silence::OtherNodeAnswers) {
+            // The node that answers says so; who wonders about this one finds a counter of that name, too.
+            let (mac, message) = (&sighting.mac, sighting.message);
+            debug!(%mac, message, why = Silence::OtherNodeAnswers.name(), "a network boot request was not answered here");
+            return;
+        }
         match self.dhcp_log.lock().unwrap_or_else(PoisonError::into_inner).ask(Instant::now()) {
             Pass::Suppress => return,
             Pass::Write(0) => {}
@@ -122,9 +128,6 @@ impl Catalog {
             Outcome::Answered { message: answer, boot_file } => {
                 let boot_file = boot_file.as_deref().unwrap_or("-");
                 info!(%mac, message, ?stage, architecture, ?answer, boot_file, "a network boot request was answered");
-            }
-            Outcome::Silent(why @ Silence::OtherNodeAnswers) => {
-                debug!(%mac, message, ?stage, architecture, why = why.name(), "a network boot request is another node's to answer");
             }
             Outcome::Silent(why) => {
                 info!(%mac, message, ?stage, architecture, why = why.name(), "a network boot request was not answered");

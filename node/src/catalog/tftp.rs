@@ -40,6 +40,9 @@ impl Questions for Catalog {
             What::Started { size, blksize, windowsize } => {
                 debug!(%client, name, size, blksize, windowsize, "a TFTP transfer began");
             }
+            What::TakenOver { bytes, size } => {
+                info!(%client, name, bytes, size, "a TFTP transfer of another node goes on here");
+            }
             What::Ended { ending: Ending::Protocol(Outcome::Finished { .. }), bytes, blocks_resent, duration } => {
                 info!(%client, name, bytes, blocks_resent, ?duration, "a TFTP transfer is complete");
                 self.note_sent(name, bytes, &event.client);

@@ -72,7 +72,7 @@ pub async fn join(config: &Config, joining: &Joining) -> anyhow::Result<Joined> 
         boot: own::boot_address(own.kind, &site),
         instance: hex16(&home.begin_joining()?),
     };
-    let answer = ask_patiently(&with_port(&joining.address), &joining.token, &request)?;
+    let answer = ask_patiently(&with_port(&joining.address), &joining.token, &request).await?;
     let cluster = unhex16(&answer.cluster).context("the other node's answer names no cluster")?;
     let identity = Identity { cluster, generation: answer.generation, node: answer.node };
     keep(&home, &joining.token, &answer)?;
@@ -121,14 +121,14 @@ fn clear(home: &DataDir, joining: &Joining) -> anyhow::Result<Option<Identity>> 
 }
 
 /// A cluster without a leader may have one in a moment.
-fn ask_patiently(address: &str, token: &JoinToken, request: &JoinRequest) -> anyhow::Result<JoinAnswer> {
+async fn ask_patiently(address: &str, token: &JoinToken, request: &JoinRequest) -> anyhow::Result<JoinAnswer> {
     let mut tries = 1;
     loop {
         match ask(address, token, request) {
             Ok(answer) => return Ok(answer),
             Err(DialError::NotNow(refusal)) if tries < TRIES_MAX && refusal.code == "unavailable" => {
                 tries += 1;
-                std::thread::sleep(TRY_EVERY);
+                tokio::time::sleep(TRY_EVERY).await;
             }
             Err(error) => bail!("{error}; {}", error.hint()),
         }

@@ -40,6 +40,7 @@ impl Driver {
             }
             self.end(key, Ending::Replaced);
         }
+        self.sharing.inherited.forget(&key);
         if !self.allowance.take(key.0.ip(), now) {
             tracing::debug!(client = %key.0, "tftp client asks too often");
             return;
@@ -85,24 +86,28 @@ impl Driver {
 
     /// Finds the bytes of a request; `Err(None)` when it is to be ignored.
     fn open(&mut self, request: &Request, client: &Client) -> Result<(Name, Source), Option<Refusal>> {
-        let address = client.address.ip();
         self.make_room(false);
-        self.sessions.has_room(address, false).map_err(Some)?;
+        self.sessions.has_room(client.address.ip(), false).map_err(Some)?;
         let name = Name::parse(&request.name).map_err(|bad| Some(Refusal::BadName(bad)))?;
-        let source = match self.questions.open(&name, client) {
-            Lookup::Bytes(bytes) if request.mode == Mode::Octet => Source::Bytes(bytes),
-            Lookup::Bytes(bytes) if bytes.len() <= NETASCII_BYTES_MAX => Source::Bytes(source::to_netascii(&bytes)),
-            Lookup::File { path, size } if request.mode == Mode::Octet => {
-                self.make_room(true);
-                self.sessions.has_room(address, true).map_err(Some)?;
-                Source::file(path, size)
-            }
-            Lookup::Bytes(_) | Lookup::File { .. } => return Err(Some(Refusal::TextMode)),
-            Lookup::NotFound => return Err(Some(Refusal::NotFound)),
-            Lookup::Busy => return Err(Some(Refusal::Busy)),
-            Lookup::Ignore => return Err(None),
-        };
+        let source = self.source(&name, client, request.mode == Mode::Netascii)?;
         Ok((name, source))
+    }
+
+    /// Finds the bytes behind a name; `Err(None)` when the client is to be ignored.
+    pub(super) fn source(&mut self, name: &Name, client: &Client, text: bool) -> Result<Source, Option<Refusal>> {
+        match self.questions.open(name, client) {
+            Lookup::Bytes(bytes) if !text => Ok(Source::Bytes(bytes)),
+            Lookup::Bytes(bytes) if bytes.len() <= NETASCII_BYTES_MAX => Ok(Source::Bytes(source::to_netascii(&bytes))),
+            Lookup::File { path, size } if !text => {
+                self.make_room(true);
+                self.sessions.has_room(client.address.ip(), true).map_err(Some)?;
+                Ok(Source::file(path, size))
+            }
+            Lookup::Bytes(_) | Lookup::File { .. } => Err(Some(Refusal::TextMode)),
+            Lookup::NotFound => Err(Some(Refusal::NotFound)),
+            Lookup::Busy => Err(Some(Refusal::Busy)),
+            Lookup::Ignore => Err(None),
+        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of a request, used once")]
@@ -125,7 +130,8 @@ impl Driver {
         let what = What::Started { size: agreed.size, blksize: agreed.blksize, windowsize: agreed.windowsize };
         self.questions.event(Event { name: name.clone(), client: client.clone(), what });
         let (transfer, step) = Transfer::new(agreed, now);
-        let session = Session::new(client, name, datagram, transfer, source, now);
+        let mut session = Session::new(client, name, datagram, transfer, source, now);
+        self.share(&mut session, request.mode == Mode::Netascii);
         self.sessions.insert(key, session);
         self.apply(key, step).await;
     }

@@ -9,7 +9,7 @@
 //! client's address and port, and by our address. Reasons:
 //! * Another node that takes over the address gets the client's next acknowledgement on a socket it already has. With
 //!   a port per transfer it would answer with "port unreachable", which makes UEFI give up. All it needs beside is
-//!   [`options::Agreed`] and what file it was.
+//!   [`options::Agreed`] and what file it was ([`handoff`]); without that it says nothing, and the client asks anew.
 //! * Firewalls and address translation need one rule and no helper.
 //! * A request that is repeated because our answer was lost finds its transfer instead of starting a second one.
 //!
@@ -27,6 +27,7 @@
 mod admit;
 pub mod flow;
 pub mod guard;
+pub mod handoff;
 pub mod loop_breaker;
 pub mod names;
 pub mod options;
@@ -37,8 +38,10 @@ mod server;
 mod sessions;
 mod sockets;
 mod source;
+mod takeover;
 pub mod transfer;
 
+pub use handoff::{Handoff, Inherited, Shared, Sharing};
 pub use loop_breaker::{Give, LoopBreaker, Signature};
 pub use names::{BadName, Meaning, Name};
 pub use questions::{Client, Ending, Event, Lookup, Questions, Refusal, What};

@@ -27,7 +27,8 @@ pub struct Client {
 pub enum Lookup {
     /// Bytes in memory.
     Bytes(Arc<[u8]>),
-    /// A file that will not change, read off the async threads. The path is the program's own, never the client's.
+    /// A file that will not change, read off the async threads. The path is the program's own, never the client's; its last
+    /// part names the bytes, the same on every node.
     File {
         /// Where it is.
         path: PathBuf,
@@ -72,6 +73,13 @@ pub enum What {
         blksize: u16,
         /// Agreed blocks per acknowledgement.
         windowsize: u16,
+    },
+    /// A transfer that another node began goes on here.
+    TakenOver {
+        /// Bytes the client has already.
+        bytes: u64,
+        /// Bytes of the file.
+        size: u64,
     },
     /// A transfer that began has ended.
     Ended {

@@ -11,6 +11,7 @@ use quinn_udp::{BATCH_SIZE, RecvMeta};
 
 use super::flow::Flow;
 use super::guard::{self, Allowance};
+use super::handoff::{Fingerprints, Sharing};
 use super::packet::{self, DATA_HEADER_BYTES, ErrorCode, Malformed, Packet};
 use super::patience::Patience;
 use super::questions::{Ending, Event, Questions, What};
@@ -40,17 +41,22 @@ pub enum RunError {
 }
 
 /// Serves until `shutdown`, or until a socket is broken. Transfers under way at shutdown end without a word, so that another
-/// node may continue them.
+/// node may continue them; `sharing` is how it learns of them.
+///
+/// The sockets must be bound before a floating address is claimed that they are to serve, and listen on every address: the
+/// kernel answers a packet that finds no socket with "port unreachable", which ends a UEFI boot.
 ///
 /// # Errors
 /// [`RunError`]; the caller should end the process.
 pub async fn run(
     sockets: Sockets,
     questions: Arc<dyn Questions>,
+    sharing: Sharing,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     let ports = sockets.into_ports().map_err(RunError::Start)?;
-    let mut drivers: Vec<Driver> = ports.into_iter().map(|port| Driver::new(port, Arc::clone(&questions))).collect();
+    let mut drivers: Vec<Driver> =
+        ports.into_iter().map(|port| Driver::new(port, Arc::clone(&questions), sharing.clone())).collect();
     let result = tokio::select! {
         result = try_join_all(drivers.iter_mut().map(Driver::serve)) => result.map(drop),
         () = shutdown => Ok(()),
@@ -69,13 +75,15 @@ pub(super) struct Driver {
     pub(super) allowance: Allowance,
     pub(super) flow: Flow,
     pub(super) patience: Patience,
+    pub(super) sharing: Sharing,
+    pub(super) fingerprints: Fingerprints,
     readings: FuturesUnordered<Reading>,
     /// Packets of one window, one behind the other.
     frames: Vec<u8>,
 }
 
 impl Driver {
-    fn new(port: Port, questions: Arc<dyn Questions>) -> Self {
+    fn new(port: Port, questions: Arc<dyn Questions>, sharing: Sharing) -> Self {
         Self {
             port,
             questions,
@@ -83,6 +91,8 @@ impl Driver {
             allowance: Allowance::default(),
             flow: Flow::default(),
             patience: Patience::default(),
+            sharing,
+            fingerprints: Fingerprints::default(),
             readings: FuturesUnordered::new(),
             frames: Vec::new(),
         }
@@ -143,8 +153,10 @@ impl Driver {
     async fn on_datagram(&mut self, key: Key, interface: Option<u32>, datagram: &[u8], now: Instant) {
         match Packet::parse(datagram) {
             Ok(Packet::Read(request)) => self.on_request(key, interface, &request, datagram, now).await,
-            Ok(Packet::Ack(number)) => self.on_heard(key, Heard::Ack(number), now).await,
-            Ok(Packet::Error { code, text }) => self.on_heard(key, Heard::Error { code, text }, now).await,
+            Ok(Packet::Ack(number)) => self.on_heard(key, interface, Heard::Ack(number), now).await,
+            Ok(Packet::Error { code, text }) => {
+                self.on_heard(key, interface, Heard::Error { code, text }, now).await;
+            }
             Ok(Packet::Write) => {
                 tracing::debug!(client = %key.0, "tftp write refused");
                 self.refuse(key, ErrorCode::AccessViolation, "this server only reads", now).await;
@@ -161,15 +173,15 @@ impl Driver {
         }
     }
 
-    async fn on_heard(&mut self, key: Key, heard: Heard, now: Instant) {
+    async fn on_heard(&mut self, key: Key, interface: Option<u32>, heard: Heard, now: Instant) {
+        if self.is_elsewhere(key, &heard, now) {
+            self.end(key, Ending::AddressGone);
+        }
         let Some(session) = self.sessions.get(&key) else {
-            // An error is never answered (RFC 1350 §7). An acknowledgement is nobody's: a port reused, or a transfer that ended.
-            if matches!(heard, Heard::Ack(_)) {
-                self.refuse(key, ErrorCode::UnknownTransfer, "no such transfer", now).await;
-            }
-            return;
+            return self.on_stranger(key, interface, heard, now).await;
         };
         let step = session.transfer.on_packet(heard, now);
+        self.tell_progress(key);
         self.apply(key, step).await;
     }
 
@@ -258,6 +270,9 @@ impl Driver {
                 if is_first_send {
                     return self.end(key, Ending::AddressGone);
                 }
+                if is_address_gone(&error) {
+                    return self.give_up_address(key);
+                }
             }
         }
         if let Some(read) = read {
@@ -306,6 +321,11 @@ impl Driver {
         let client = session.client;
         self.questions.event(Event { name, client, what });
     }
+}
+
+/// Whether the kernel says that we have not the address to send from.
+fn is_address_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::InvalidInput)
 }
 
 /// Lays the packets of a range one behind the other; false when bytes are missing.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
+use super::handoff::Shared;
 use super::questions::{Client, Refusal};
 use super::source::Source;
 use super::transfer::Transfer;
@@ -35,6 +36,8 @@ pub(super) struct Session {
     /// When they may go, if the client has had its share of bytes for now.
     pub(super) resume_at: Option<Instant>,
     pub(super) started_at: Instant,
+    /// What other nodes were told of it, if it concerns them.
+    pub(super) shared: Option<Shared>,
     /// When the table will wake it, at the latest.
     wake_at: Option<Instant>,
 }
@@ -58,6 +61,7 @@ impl Session {
             pending: None,
             resume_at: None,
             started_at: now,
+            shared: None,
             wake_at: None,
         }
     }

@@ -1,6 +1,7 @@
 //! Where a transfer's bytes come from: memory, or a file read ahead off the async threads.
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -121,6 +122,11 @@ impl Source {
 }
 
 impl FileSource {
+    /// The last part of its path, which is the digest of a blob.
+    pub(super) fn digest(&self) -> &OsStr {
+        self.path.file_name().unwrap_or_default()
+    }
+
     /// The offset up to which bytes are there, when any are.
     fn ready(&self) -> Option<u64> {
         let (offset, bytes) = self.chunks.back()?;

@@ -149,6 +149,24 @@ impl Transfer {
         (transfer, step)
     }
 
+    /// Goes on with a transfer that another node began, at the client's acknowledgement `number`; `acked` blocks were
+    /// acknowledged at least. `None` if it acknowledges what the file does not have.
+    #[must_use]
+    pub fn resume(agreed: Agreed, acked: u64, number: u16, now: Instant) -> Option<(Self, Step)> {
+        let acked = acked + u64::from(number.wrapping_sub(acked as u16));
+        let (mut transfer, _) = Self::new(Agreed { answer: None, ..agreed }, now);
+        if acked > transfer.blocks {
+            return None;
+        }
+        (transfer.acked, transfer.sent, transfer.opened) = (acked, acked, true);
+        (transfer.sends, transfer.blocks_sent) = (0, acked);
+        if acked == transfer.blocks {
+            return Some((transfer, Step::End(Outcome::Finished { confirmed: true }, None)));
+        }
+        let step = transfer.send_window(now);
+        Some((transfer, step))
+    }
+
     /// What was agreed on.
     #[must_use]
     pub fn agreed(&self) -> &Agreed {
@@ -165,6 +183,12 @@ impl Transfer {
     #[must_use]
     pub fn acked(&self) -> u64 {
         self.acked
+    }
+
+    /// Whether an acknowledgement of `number` can be meant for what has been sent.
+    #[must_use]
+    pub fn is_in_flight(&self, number: u16) -> bool {
+        u64::from(number.wrapping_sub(self.acked as u16)) <= self.sent - self.acked
     }
 
     /// Whether the client has answered at least once.

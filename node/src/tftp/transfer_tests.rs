@@ -20,8 +20,8 @@ fn show(step: &Step) -> String {
     }
 }
 
-/// Runs `script`: lines of `MILLISECONDS EVENT => STEP`, where an event is `new`, `ack N`, `error N TEXT`,
-/// `request` (again) or `tick` (the deadline, which must be due exactly then).
+/// Runs `script`: lines of `MILLISECONDS EVENT => STEP`, where an event is `new`, `resume ACKED N` (another node's transfer
+/// that has come to ACKED at least, continued at `ack N`), `ack N`, `error N TEXT`, `request` (again) or `tick` (the deadline, which must be due exactly then).
 fn check(agreed: Agreed, script: &str) -> Transfer {
     let zero = Instant::now();
     let mut started: Option<Transfer> = None;
@@ -31,6 +31,12 @@ fn check(agreed: Agreed, script: &str) -> Transfer {
         let now = zero + Duration::from_millis(at.parse().expect("milliseconds"));
         let step = if event == "new" {
             let (transfer, step) = Transfer::new(agreed.clone(), now);
+            started = Some(transfer);
+            step
+        } else if let Some(words) = event.strip_prefix("resume ") {
+            let (acked, number) = words.split_once(' ').expect("two numbers");
+            let (acked, number) = (acked.parse().unwrap(), number.parse().unwrap());
+            let (transfer, step) = Transfer::resume(agreed.clone(), acked, number, now).expect("a block of the file");
             started = Some(transfer);
             step
         } else {
@@ -355,4 +361,58 @@ fn a_crawling_transfer_meets_the_total_deadline() {
         now += Duration::from_millis(400);
     }
     assert!(now < zero + total + Duration::from_secs(1));
+}
+
+#[test]
+fn another_nodes_transfer_goes_on_after_the_block_acknowledged() {
+    check(
+        agreed(5000, 512, 4),
+        "
+        0 resume 0 3 => send 4-7
+        20 ack 7 => send 8-10
+        40 ack 10 => finished",
+    );
+}
+
+#[test]
+fn another_nodes_transfer_whose_option_answer_was_acknowledged_begins_with_the_first_block() {
+    check(agreed(1100, 512, 1), "0 resume 0 0 => send 1-1");
+}
+
+#[test]
+fn another_nodes_transfer_that_was_all_but_confirmed_is_over() {
+    check(agreed(1100, 512, 1), "0 resume 0 3 => finished");
+}
+
+#[test]
+fn another_nodes_transfer_repeats_what_is_lost_and_ends_when_the_client_is_silent() {
+    let script = "
+        0 resume 0 1 => send 2-2
+        1000 tick => send 2-2
+        3000 tick => send 2-2
+        3010 ack 2 => send 3-3";
+    check(agreed(1100, 512, 1), script);
+}
+
+#[test]
+fn the_block_is_found_after_the_numbers_have_come_round() {
+    let large = || agreed(200_000 * 512, 512, 1);
+    check(large(), "0 resume 65536 5 => send 65542-65542");
+    check(large(), "0 resume 65530 3 => send 65540-65540");
+    check(large(), "0 resume 131000 131 => send 131204-131204");
+}
+
+#[test]
+fn a_block_that_the_file_has_not_is_not_continued() {
+    let now = Instant::now();
+    for (acked, number) in [(0, 4), (0, 65_535), (2, 1)] {
+        assert!(Transfer::resume(agreed(1100, 512, 1), acked, number, now).is_none(), "{acked} {number}");
+    }
+}
+
+#[test]
+fn an_acknowledgement_is_for_what_was_sent_or_for_another_nodes_blocks() {
+    let transfer = check(agreed(5000, 512, 4), "0 resume 0 3 => send 4-7");
+    let (meant, not): (Vec<u16>, Vec<u16>) = (0..12).partition(|number| transfer.is_in_flight(*number));
+    assert_eq!((meant, not), (vec![3, 4, 5, 6, 7], vec![0, 1, 2, 8, 9, 10, 11]));
 }

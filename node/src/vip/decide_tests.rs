@@ -151,10 +151,10 @@ fn nothing_is_taken_before_the_own_claim_is_applied_here() {
     let mut world = World::new();
     world.leads(0).step();
     world.look.claim = Claim::Committed(EPOCH);
-    assert_eq!(takes(&world.run(5, 1000)), []);
+    assert_eq!(takes(&world.run(5, 1000)), Vec::<u64>::new());
     world.committed(false);
     world.look.record = Some(VipRecord { holder: 2, ..world.look.record.unwrap() });
-    assert_eq!(takes(&world.run(1005, 1500)), []);
+    assert_eq!(takes(&world.run(1005, 1500)), Vec::<u64>::new());
 }
 
 #[test]

@@ -9,8 +9,9 @@ use raft::codec::{
 };
 use raft::command::{Command, Edit, Effect, Guard, GuardedEdit, Outcome, Refusal, RefusalCode};
 use raft::state::{
-    Asset, DhcpMode, Group, Kind, Machine, MachinePolicy, MachinePolicyChange, NetBoot, Profile, Record, Replay, Role,
-    ScriptStyle, Settings, Sighting, Stored, Template, TemplateKind, Token,
+    Announcement, Asset, Blob, ClusterSettings, DhcpMode, Group, JoinToken, Kind, Machine, MachinePolicy,
+    MachinePolicyChange, Member, NetBoot, NewMember, NodeKind, Profile, Record, Replay, Role, Roster, ScriptStyle,
+    Settings, Sighting, Stored, Template, TemplateKind, Token, TwoNode, VipRecord,
 };
 use raft::type_config::Proposal;
 use raft::types::{Digest, LogIndex, Mac, Timestamp};
@@ -97,6 +98,19 @@ fn token() -> Token {
     }
 }
 
+fn cluster() -> ClusterSettings {
+    ClusterSettings {
+        vip: Some([192, 0, 2, 5].into()),
+        dns_names: vec!["boot.example.net".into()],
+        two_node: TwoNode::Survivor,
+        preferred: Some(1),
+    }
+}
+
+fn join_token() -> JoinToken {
+    JoinToken { id: "j1".into(), secret_sha256: Digest::of(b"secret"), expires: Timestamp(1_800_000_000_000) }
+}
+
 fn policy() -> MachinePolicy {
     MachinePolicy { hold: true, loader: "ipxe.efi".into(), discovery_control: true }
 }
@@ -129,11 +143,22 @@ fn edit_name(edit: &Edit) -> &'static str {
         Edit::Sightings(_) => "sightings",
         Edit::SetMachinePolicy(..) => "set-machine-policy",
         Edit::DeleteMachine(_) => "delete-machine",
+        Edit::AnnounceMember(_) => "announce-member",
+        Edit::AddMember(_) => "add-member",
+        Edit::RemoveMember(_) => "remove-member",
+        Edit::PutCluster(_) => "put-cluster",
+        Edit::ClaimVip(_) => "claim-vip",
+        Edit::ReleaseVip(..) => "release-vip",
+        Edit::ReportBlobs(..) => "report-blobs",
+        Edit::WithdrawBlobs(..) => "withdraw-blobs",
+        Edit::CondemnBlobs(_) => "condemn-blobs",
+        Edit::PutJoinToken(_) => "put-join-token",
+        Edit::DeleteJoinToken(_) => "delete-join-token",
     }
 }
 
 /// How many edits `edit_name` knows.
-pub(crate) const EDITS: usize = 14;
+pub(crate) const EDITS: usize = 25;
 
 fn edits() -> Vec<Edit> {
     vec![
@@ -151,6 +176,29 @@ fn edits() -> Vec<Edit> {
         Edit::Sightings(vec![sighting()]),
         Edit::SetMachinePolicy(mac(), MachinePolicyChange { hold: None, ..policy().into() }),
         Edit::DeleteMachine(mac()),
+        Edit::AnnounceMember(Announcement {
+            id: 2,
+            name: "n2".into(),
+            kind: NodeKind::Witness,
+            peer: "192.0.2.2:7443".into(),
+            boot: String::new(),
+        }),
+        Edit::AddMember(NewMember {
+            name: "n3".into(),
+            kind: NodeKind::Data,
+            peer: "192.0.2.3:7443".into(),
+            boot: "http://192.0.2.3:8080".into(),
+            instance: [3; 16],
+        }),
+        Edit::RemoveMember(3),
+        Edit::PutCluster(cluster()),
+        Edit::ClaimVip(1),
+        Edit::ReleaseVip(1, LogIndex(40)),
+        Edit::ReportBlobs(1, vec![(Digest::of(b"kernel"), 6)]),
+        Edit::WithdrawBlobs(1, vec![Digest::of(b"kernel")]),
+        Edit::CondemnBlobs(vec![Digest::of(b"kernel")]),
+        Edit::PutJoinToken(join_token()),
+        Edit::DeleteJoinToken("j1".into()),
     ]
 }
 
@@ -226,6 +274,22 @@ pub(crate) fn records() -> Vec<(String, Record)> {
     let outcomes = [Outcome::Applied { edits: effects, pruned: 3 }, Outcome::Refused(vec![refusal()])];
     let [done, refused] =
         outcomes.map(|outcome| Arc::new(Replay { fingerprint: Digest::of(b"request"), index: LogIndex(42), outcome }));
+    let member = Member {
+        id: 4,
+        name: "n3".into(),
+        kind: NodeKind::Data,
+        peer: "192.0.2.3:7443".into(),
+        boot: "http://192.0.2.3:8080".into(),
+        instance: [3; 16],
+        replaces: Some(3),
+    };
+    let vip = VipRecord { holder: 1, epoch: LogIndex(40), released: true, orderly: false, since: Timestamp(5) };
+    let blob = Blob {
+        digest: Digest::of(b"kernel"),
+        size: 6,
+        replicas: BTreeSet::from([1, 4]),
+        condemned: Some(Timestamp(9)),
+    };
     [
         ("record-profile", Record::Profile(stored(profile()))),
         ("record-group", Record::Group(stored(group()))),
@@ -234,6 +298,12 @@ pub(crate) fn records() -> Vec<(String, Record)> {
         ("record-token", Record::Token(stored(token()))),
         ("record-settings", Record::Settings(stored(settings()))),
         ("record-machine", Record::Machine(Arc::new(machine))),
+        ("record-member", Record::Member(Arc::new(member))),
+        ("record-roster", Record::Roster(Roster { last_node: 4 })),
+        ("record-cluster", Record::Cluster(stored(cluster()))),
+        ("record-vip", Record::Vip(vip)),
+        ("record-blob", Record::Blob(Arc::new(blob))),
+        ("record-join-token", Record::JoinToken(stored(join_token()))),
         ("record-replay-applied", Record::Replay("k-1".into(), done)),
         ("record-replay-refused", Record::Replay("k-2".into(), refused)),
     ]

@@ -1,32 +1,58 @@
-//! Measures what the product promises about speed and memory, prints it, and writes `docs/benchmarks.md`.
+//! Measures what the product promises, prints it, and writes each part's own section of `docs/benchmarks.md`.
 
+mod blobs;
+mod boots;
+mod failover;
+mod freeze;
 mod load;
 mod memory;
-mod report;
+mod section;
+mod serve;
+mod serve_report;
 mod start;
+mod table;
+mod transfer;
+mod writes;
 
-use std::fs;
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use raftboot_ha_tests::evidence::Evidence;
-use raftboot_ha_tests::lab::{Host, Lab};
-use raftboot_ha_tests::node::Node;
 
-use report::Report;
-
-/// How many groups the node holds in each round.
-const GROUPS: [usize; 4] = [1, 1_000, 10_000, 100_000];
-/// The round at which memory and start are judged.
-const JUDGED: usize = 10_000;
+const USAGE: &str = "usage: ha-tests/bench [PART] [--rounds N]
+  serve      one node: scripts a second, memory, start (the default)
+  failover   silence after kill -9, link down, power off: three nodes idle and under writers, witness, survivor, keepalived;
+             or only one: failover three | writers | witness | survivor | keepalived
+  freeze     SIGSTOP of the holder for 50 to 700 ms in steps of 10
+  transfer   silence of a planned move
+  boots      machines that boot while the holder is killed (50 rounds)
+  blobs      500 MB on all three nodes, beside lsyncd
+  writes     acknowledged writes a second
+  --rounds N rounds of each case (default: 300; boots 50)";
 
 fn main() -> ExitCode {
-    match measure() {
-        Ok(report) => {
-            say(&report.text());
-            if report.reached() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Ok((words, rounds)) = read(&arguments) else {
+        say(USAGE);
+        return ExitCode::from(2);
+    };
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let measured = match words.as_slice() {
+        [] | ["serve"] => serve::measure(),
+        ["failover", cases @ ..] if failover::know(cases) => failover::measure(cases, rounds.unwrap_or(300)),
+        ["freeze"] => freeze::measure(rounds.unwrap_or(1)),
+        ["transfer"] => transfer::measure(rounds.unwrap_or(300)),
+        ["boots"] => boots::measure(rounds.unwrap_or(50)),
+        ["blobs"] => blobs::measure(),
+        ["writes"] => writes::measure(),
+        _ => {
+            say(USAGE);
+            return ExitCode::from(2);
         }
+    };
+    match measured {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             say(&format!("BENCH FAILED: {error:#}"));
             ExitCode::FAILURE
@@ -34,36 +60,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure() -> Result<Report> {
-    let mut report = Report::new()?;
-    for groups in GROUPS {
-        let mut evidence = Evidence::new(&format!("bench-{groups}"), "ha-tests/bench")?;
-        let lab = Lab::new()?;
-        let host = lab.host("node", 2)?;
-        let mut node = Node::new(&host, &evidence)?;
-        round(&mut report, &mut node, &host, groups).with_context(|| format!("with {groups} groups"))?;
-        evidence.passed();
-    }
-    report.write()?;
-    Ok(report)
-}
-
-fn round(report: &mut Report, node: &mut Node, host: &Host, groups: usize) -> Result<()> {
-    say(&format!("== {groups} groups"));
-    // The lab's nodes log every packet; a node in service does not.
-    let config = fs::read_to_string(node.config()).context("read the node's configuration")?;
-    fs::write(node.config(), config.replace("info,raftboot=debug", "info")).context("write it back")?;
-    node.start()?;
-    report.applied(groups, load::groups(node, groups)?);
-    node.stop()?;
-    report.started(groups, start::until_ready(node)?);
-    report.resident(groups, memory::resident(node)?);
-    report.answered(groups, load::scripts(node, host, groups)?);
-    if groups == JUDGED {
-        report.flat(memory::under_transfers(node, host)?);
-    }
-    node.stop()?;
-    Ok(())
+/// The words before `--rounds`, and its number.
+fn read(arguments: &[String]) -> Result<(Vec<String>, Option<usize>)> {
+    let Some(at) = arguments.iter().position(|word| word == "--rounds") else {
+        return Ok((arguments.to_vec(), None));
+    };
+    let number = arguments.get(at + 1).context("--rounds needs a number")?;
+    let number: usize = number.parse().context("--rounds needs a number")?;
+    let mut words = arguments.to_vec();
+    words.drain(at..at + 2);
+    Ok((words, Some(number)))
 }
 
 /// A line on standard output.

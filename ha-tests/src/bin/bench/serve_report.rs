@@ -1,17 +1,12 @@
-//! What was measured, beside what is promised: as text on the terminal and as `docs/benchmarks.md`.
+//! What was measured on one node, beside what is promised, as Markdown.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::Duration;
-use std::{env, fs};
-
-use anyhow::{Context, Result};
-use raftboot_ha_tests::process::run;
 
 use crate::load::Answers;
 use crate::memory::Flatness;
-use crate::{GROUPS, JUDGED};
+use crate::serve::{GROUPS, JUDGED};
 
 /// Scripts a second that must be reached, however many groups there are.
 const SCRIPTS_MIN: f64 = 20_000.0;
@@ -29,8 +24,8 @@ const APPLY_MAX: Duration = Duration::from_secs(5);
 const MATCHBOX: [(usize, f64); 2] = [(1, 13_370.0), (1_000, 54.5)];
 
 /// Everything measured so far.
+#[derive(Default)]
 pub(crate) struct Report {
-    host: String,
     rounds: BTreeMap<usize, Round>,
     flat: Option<Flatness>,
 }
@@ -44,15 +39,6 @@ struct Round {
 }
 
 impl Report {
-    pub(crate) fn new() -> Result<Self> {
-        let kernel = run(command("uname", &["-sr"]))?;
-        let cpus = fs::read_to_string("/proc/cpuinfo").context("read the CPU's name")?;
-        let name = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
-        let cores = cpus.lines().filter(|line| line.starts_with("processor")).count();
-        let name = name.trim_start_matches([' ', '\t', ':']);
-        Ok(Self { host: format!("{cores} × {name}, {}", kernel.trim()), rounds: BTreeMap::new(), flat: None })
-    }
-
     fn round(&mut self, groups: usize) -> &mut Round {
         self.rounds.entry(groups).or_default()
     }
@@ -134,12 +120,8 @@ impl Report {
 
     /// The report as Markdown.
     pub(crate) fn text(&self) -> String {
-        let mut text = format!(
-            "# Benchmarks\n\nWritten by `ha-tests/bench` on {}; node and load generator share the cores. The binary has debug assertions \
-             and overflow checks on (profile `ci`, see [decision 0008](decisions/0008-one-build-profile.md)).\n\n\
-             | promised | measured | kept |\n|---|---|---|\n",
-            self.host
-        );
+        let mut text =
+            String::from("Node and load generator share the cores.\n\n| promised | measured | kept |\n|---|---|---|\n");
         for (promise, measured, kept) in self.verdicts() {
             let _ = writeln!(text, "| {promise} | {measured} | {} |", if kept { "yes" } else { "**no**" });
         }
@@ -168,19 +150,4 @@ impl Report {
         );
         text
     }
-
-    /// Writes `docs/benchmarks.md` in the tree this program was started in.
-    pub(crate) fn write(&self) -> Result<()> {
-        let file = env::current_dir().context("find the tree")?.join("docs/benchmarks.md");
-        if !Path::new("docs").is_dir() {
-            anyhow::bail!("start the bench at the root of the tree: there is no docs/ here");
-        }
-        fs::write(&file, self.text()).with_context(|| format!("write {}", file.display()))
-    }
-}
-
-fn command(program: &str, arguments: &[&str]) -> std::process::Command {
-    let mut command = std::process::Command::new(program);
-    command.args(arguments);
-    command
 }
