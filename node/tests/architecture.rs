@@ -93,9 +93,7 @@ const PURE: &[&str] = &[
     "node/src/boot/listing.rs",
     "node/src/boot/ignition/",
     "node/src/replication/garbage.rs",
-    "node/src/replication/garbage.rs",
     "node/src/replication/plan.rs",
-    "node/src/replication/queue.rs",
     "node/src/replication/queue.rs",
     "node/src/replication/summary.rs",
 ];

@@ -1,7 +1,5 @@
 //! The cluster as one picture: who is there, who leads, who holds the VIP, what is missing, what to do. Pure.
 
-use std::collections::BTreeMap;
-
 use raft::Status;
 use raft::cluster::Overview;
 use raft::peer::PeerView;
@@ -9,6 +7,7 @@ use raft::state::{Member, NodeKind, State, TwoNode};
 use serde::Serialize;
 
 use super::clock::rfc3339;
+use crate::replication::summary;
 
 /// The whole of it, as answers show it.
 #[derive(Debug, Serialize)]
@@ -70,7 +69,7 @@ fn trouble(code: &'static str, message: String, hint: impl Into<String>) -> Trou
 
 /// Draws it from what this node knows and what the leader says.
 pub(super) fn draw(state: &State, status: &Status, overview: &Overview) -> Picture {
-    let copies = Copies::count(state);
+    let copies = summary(state);
     // What this node remembers of a leader may be long over; only one that has just answered counts.
     let leader = overview.leader;
     let mut members: Vec<MemberView> = state
@@ -156,31 +155,6 @@ fn vip(state: &State, leader: Option<u64>) -> Option<VipView> {
         since: record.and_then(|record| rfc3339(record.since)),
         state: condition,
     })
-}
-
-/// How many copies of what are missing where.
-struct Copies {
-    missing: BTreeMap<u64, usize>,
-    under_replicated: usize,
-}
-
-impl Copies {
-    fn count(state: &State) -> Self {
-        let nodes: Vec<u64> = state.data_nodes().map(|member| member.id).collect();
-        let mut copies = Self { missing: BTreeMap::new(), under_replicated: 0 };
-        // A cluster of one counts its own store; nothing is reported there that could be missing elsewhere.
-        if nodes.len() < 2 {
-            return copies;
-        }
-        for blob in state.blobs().filter(|blob| state.is_named(&blob.digest)) {
-            let holders: Vec<u64> = state.holders(&blob.digest).collect();
-            copies.under_replicated += usize::from(holders.len() < state.copies_needed());
-            for node in nodes.iter().filter(|node| !holders.contains(node)) {
-                *copies.missing.entry(*node).or_default() += 1;
-            }
-        }
-        copies
-    }
 }
 
 fn quorum(status: &Status, leader: Option<u64>, members: &[MemberView], problems: &mut Vec<Trouble>) {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::body::blocking;
 use super::error::Answer;
 use super::{Context, Health, clock, picture, view};
+use crate::replication;
 
 #[derive(Serialize)]
 struct Report {
@@ -45,10 +46,12 @@ struct Blobs {
     quarantined: usize,
     /// Cluster-wide: blobs with fewer copies than they need.
     under_replicated: usize,
+    /// How this node's own copying goes.
+    replication: replication::Status,
 }
 
 pub(super) async fn status(State(context): State<Context>) -> Answer<Response> {
-    let store = context.store.clone();
+    let (store, replicator) = (context.store.clone(), context.replicator.clone());
     let blobs = blocking(move || {
         let room = store.room().ok();
         Ok(Blobs {
@@ -56,6 +59,7 @@ pub(super) async fn status(State(context): State<Context>) -> Answer<Response> {
             reserve_bytes: room.map(|room| room.reserve),
             quarantined: store.quarantined(),
             under_replicated: 0,
+            replication: replicator.status(),
         })
     });
     let overview = context.cluster.overview().await;

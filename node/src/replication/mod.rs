@@ -56,8 +56,6 @@ use uploads::Uploads;
 pub const GRACE: Duration = Duration::from_hours(24);
 /// How long a machine that asks for bytes waits for another node to begin.
 const SERVE_PATIENCE: Duration = Duration::from_secs(4);
-/// After this silence a node is said to be away.
-const AWAY_AFTER: Duration = Duration::from_secs(3);
 
 /// How often the background work does what.
 #[derive(Debug, Clone, Copy)]
@@ -264,12 +262,7 @@ impl Replicator {
     /// The nodes that the leader has not heard for a while.
     async fn away(&self) -> BTreeSet<u64> {
         let overview = self.cluster().overview().await;
-        let silent = |peer: &PeerView| {
-            let silent = peer.silent_for_millis.map(Duration::from_millis);
-            peer.id != self.node()
-                && Some(peer.id) != overview.leader
-                && silent.is_none_or(|silent| silent > AWAY_AFTER)
-        };
+        let silent = |peer: &PeerView| peer.id != self.node() && Some(peer.id) != overview.leader && !peer.is_alive();
         overview.peers.iter().filter(|peer| silent(peer)).map(|peer| peer.id).collect()
     }
 }
