@@ -5,6 +5,7 @@ mod build;
 mod certificates;
 mod clear;
 mod found;
+mod handoff;
 mod join;
 mod membership;
 mod own;
@@ -167,6 +168,7 @@ fn start(built: Built) -> Tasks {
         reporter,
         kept,
         floating,
+        sharing,
         said,
     } = built;
     let mut tasks = Tasks::default();
@@ -182,7 +184,7 @@ fn start(built: Built) -> Tasks {
         }
         tasks.start("vip", LOOP_DEADLINE, |stop| floating.run(stop));
     }
-    start_udp(&mut tasks, bound.dhcp, bound.tftp, &catalog);
+    start_udp(&mut tasks, bound.dhcp, bound.tftp.map(|sockets| (sockets, sharing)), &catalog);
     if let Some(boot_http) = bound.boot_http {
         tasks.start("boot http", ANSWERS_DEADLINE, |stop| async move { Ok(boot_http.serve(catalog, stop).await?) });
     }
@@ -224,7 +226,7 @@ fn start(built: Built) -> Tasks {
 fn start_udp(
     tasks: &mut Tasks,
     dhcp_sockets: Option<dhcp::Sockets>,
-    tftp_sockets: Option<tftp::Sockets>,
+    transfers: Option<(tftp::Sockets, tftp::Sharing)>,
     catalog: &Arc<Catalog>,
 ) {
     if let Some(sockets) = dhcp_sockets {
@@ -233,14 +235,13 @@ fn start_udp(
             Ok(dhcp::run(sockets, questions, stop.cancelled_owned()).await?)
         });
     }
-    if let Some(sockets) = tftp_sockets {
+    if let Some((sockets, sharing)) = transfers {
         let questions = catalog.clone();
         tasks.start("tftp", LOOP_DEADLINE, |stop| async move {
             // A thread of its own: a transfer is a dialogue of one small packet each way, and handing it from worker to
             // worker costs time at each (measured with atftp, one block a time: 39 to 81 MB/s here, 14 to 57 there).
             let own = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let serve =
-                move || own.block_on(tftp::run(sockets, questions, tftp::Sharing::default(), stop.cancelled_owned()));
+            let serve = move || own.block_on(tftp::run(sockets, questions, sharing, stop.cancelled_owned()));
             Ok(tokio::task::spawn_blocking(serve).await??)
         });
     }

@@ -20,7 +20,7 @@ use crate::config::{Config, Timing};
 use crate::loaders::Loaders;
 use crate::membership::{DataDir, Own, Standing};
 use crate::replication::{self, Replicator};
-use crate::{admin, boot, dhcp, peers, sightings, vip};
+use crate::{admin, boot, dhcp, peers, sightings, tftp, vip};
 
 /// Connections from other nodes that wait to be served; more are closed and come again.
 const ARRIVING_MAX: usize = 64;
@@ -60,6 +60,8 @@ pub(super) struct Built {
     pub(super) reporter: sightings::Reporter,
     pub(super) kept: Kept,
     pub(super) floating: vip::Floating,
+    /// What TFTP shares with other nodes.
+    pub(super) sharing: tftp::Sharing,
     /// What the node says of itself.
     pub(super) said: Announcement,
 }
@@ -92,13 +94,15 @@ pub(super) async fn build(
     let (sightings, reporter) = sightings::channel();
     let place = crate::catalog::Site { address: site.address, http_port: site.http_port };
     let view = vip::Handle::default();
+    let sharing = super::handoff::sharing(&cluster, view.clone());
     let floating = vip::Floating::new(cluster.clone(), held.place, held.vip, view.clone());
+    let told = floating.reporter();
     let replicator = Replicator::new(cluster.clone(), store.clone(), credentials.clone());
     let catalog = Catalog::new(cluster.clone(), place, view, loaders.clone(), store.clone(), sightings);
     let catalog = Arc::new(catalog.with_copies(replicator.clone()));
     let addresses = Addresses::new(site.addresses.clone());
     let context = admin::Context {
-        health: Arc::new(move || parts.clone()),
+        health: Arc::new(move || parts_of(&parts, &told)),
         checks: checks(loaders, addresses.clone()),
         replicator: replicator.clone(),
         ca: Some(Authority::open(data_dir, std::time::SystemTime::now())?.digest()?),
@@ -118,7 +122,7 @@ pub(super) async fn build(
     let replicator = (own.kind == NodeKind::Data).then_some(replicator);
     let said = own::announcement(config, site, own, cluster.identity());
     let admin = admin::router(context);
-    Ok(Built { bound, cluster, catalog, replicator, admin, peers, arriving, reporter, kept, floating, said })
+    Ok(Built { bound, cluster, catalog, replicator, admin, peers, arriving, reporter, kept, floating, sharing, said })
 }
 
 async fn open(
@@ -146,6 +150,19 @@ async fn open(
         anyhow::Ok((cluster, Arc::new(store), credentials))
     })
     .await?
+}
+
+/// What was bound, and how it stands with the VIP now.
+fn parts_of(bound: &[admin::Health], vip: &vip::Reporter) -> Vec<admin::Health> {
+    let vip::Status { state, detail } = vip.status();
+    let state = match state {
+        "none" => "off",
+        "idle" | "claiming" | "held" => "ok",
+        wrong => wrong,
+    };
+    let mut parts = bound.to_vec();
+    parts.push(admin::Health { name: "vip", state, detail });
+    parts
 }
 
 /// The floating address moves; machines told to boot from it must not be told so as if it were this node's own.

@@ -328,18 +328,20 @@ impl Decider {
         self.phase = Phase::Claiming { leadership: Some(leadership), since, epoch, proposed, probes };
         let ours = |record: &VipRecord| Some(record.epoch) == epoch && record.holder == look.own;
         let Some(record) = look.record.filter(ours) else { return Vec::new() };
-        if record.orderly && self.conflict.is_none() {
+        if record.orderly && self.conflict.is_none() && look.survivor.is_none() {
             return self.take(look, Some(leadership), epoch);
         }
+        // Where a node left alone may hold it without a word in the log, the link is asked in any case.
+        let wait = if record.orderly { Duration::ZERO } else { self.timing.wait };
         // Probes are asked so that their answers are in when the wait is over; an old holder may be right to answer them
         // until shortly before.
         let waited = look.now.duration_since(since);
-        if waited + PROBE_EVERY * 2 < self.timing.wait {
+        if waited + PROBE_EVERY * 2 < wait {
             return Vec::new();
         }
         match self.probed(look, probes) {
             Probed::Ask => vec![Act::Probe],
-            Probed::Free if waited >= self.timing.wait => self.take(look, Some(leadership), epoch),
+            Probed::Free if waited >= wait => self.take(look, Some(leadership), epoch),
             Probed::Free | Probed::Wait => Vec::new(),
         }
     }

@@ -52,7 +52,11 @@ impl World {
             claim: Claim::None,
             survivor: None,
         };
-        Self { decider: Decider::new(LeaseTiming::of(raft::cluster::Timing::LAN)), base, look }
+        Self {
+            decider: Decider::new(LeaseTiming::of(raft::cluster::Timing::LAN, netlink::vip::FenceKind::Nftables)),
+            base,
+            look,
+        }
     }
 
     fn at(&mut self, millis: u64) -> &mut Self {

@@ -67,7 +67,7 @@ impl Floating {
     /// node's runtime.
     #[must_use]
     pub fn new(cluster: Cluster, place: Place, vip: Option<Vip>, view: Handle) -> Self {
-        let timing = LeaseTiming::of(cluster.timing());
+        let timing = LeaseTiming::of(cluster.timing(), place.fence());
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
             let_go_until: Mutex::new(None),
@@ -87,6 +87,7 @@ impl Floating {
             vip,
             decider: Decider::new(timing),
             reopen_at: None,
+            useless_since: None,
         };
         Self { keeper, shared, claims, cluster }
     }

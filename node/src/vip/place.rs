@@ -53,6 +53,12 @@ impl Place {
         self.address
     }
 
+    /// What mutes a holder that is dead or frozen.
+    #[must_use]
+    pub fn fence(&self) -> FenceKind {
+        self.fence
+    }
+
     /// The interface, for messages.
     #[must_use]
     pub fn interface(&self) -> &str {

@@ -24,6 +24,8 @@ const LOOK_IDLE: Duration = Duration::from_millis(10);
 const SLEPT_MIN: Duration = Duration::from_millis(100);
 /// How often an interface that cannot be used is tried again.
 const REOPEN_EVERY: Duration = Duration::from_secs(5);
+/// How long a leader that cannot use the address leads on.
+const USELESS_MAX: Duration = Duration::from_secs(1);
 /// Our priority over other threads of this computer.
 const NICE: i32 = -15;
 /// A leader heard within so many leases is there.
@@ -66,6 +68,8 @@ pub(super) struct Keeper {
     pub(super) vip: Option<Vip>,
     pub(super) decider: Decider,
     pub(super) reopen_at: Option<Instant>,
+    /// Since when this node leads and cannot use the address at all.
+    pub(super) useless_since: Option<Instant>,
 }
 
 impl Keeper {
@@ -108,6 +112,7 @@ impl Keeper {
             }
             if self.decider.holds() || self.decider.claims() { LOOK_BUSY } else { LOOK_IDLE }
         } else {
+            self.be_useless(&state, now);
             LOOK_IDLE
         };
         self.publish(&state);
@@ -146,6 +151,17 @@ impl Keeper {
                 self.set_status("unusable", format!("{error:#}"));
                 self.reopen_at = Some(now + REOPEN_EVERY);
             }
+        }
+    }
+
+    /// A leader that cannot even try to hold the VIP lets another one lead, now and again.
+    fn be_useless(&mut self, state: &State, now: Instant) {
+        let leads = state.vip().is_some() && self.reopen_at.is_some() && self.cluster.lease().leading.is_some();
+        self.useless_since = leads.then(|| self.useless_since.unwrap_or(now));
+        if self.useless_since.is_some_and(|since| now.saturating_duration_since(since) >= USELESS_MAX) {
+            warn!("this node leads but cannot use the VIP: another one is to lead");
+            self.useless_since = Some(now + REOPEN_EVERY);
+            self.claims.hand_over();
         }
     }
 
@@ -235,7 +251,9 @@ impl Keeper {
         {
             error!(error = chain(&error), "the VIP's fence cannot be installed again");
             self.close_up();
-        } else if matches!(error, VipError::NoInterface { .. } | VipError::FenceOwnedByOther) {
+        } else {
+            // Nothing that a quarter of a second would mend: somebody has the address, or the interface is gone.
+            self.set_status("unusable", chain(error));
             self.close_up();
         }
     }
@@ -301,6 +319,8 @@ impl Keeper {
                 if self.decider.conflict().is_none_or(|conflict| conflict.mac != mac) {
                     if self.decider.holds() {
                         warn!(%mac, "somebody else says that it has the VIP");
+                    } else if self.decider.claims() {
+                        warn!(%mac, "somebody else answers for the VIP that this node is about to hold");
                     } else {
                         debug!(%mac, "somebody has the VIP");
                     }
@@ -337,9 +357,9 @@ impl Keeper {
             _ if self.decider.survives() => {
                 ("survivor", "held without a quorum: only what was committed is served".into())
             }
-            _ if self.decider.holds() => ("held", String::new()),
-            _ if self.decider.claims() => ("claiming", String::new()),
-            _ => ("idle", String::new()),
+            _ if self.decider.holds() => ("held", "this node holds it".into()),
+            _ if self.decider.claims() => ("claiming", "this node is about to hold it".into()),
+            _ => ("idle", "another node holds it, or nobody".into()),
         }
     }
 

@@ -10,7 +10,7 @@
 
 use std::time::{Duration, Instant};
 
-use netlink::vip::FENCE_TIMEOUT_MIN;
+use netlink::vip::{FENCE_TIMEOUT_MIN, FenceKind};
 use raft::cluster::Timing;
 
 /// The numbers of one timing.
@@ -28,15 +28,23 @@ pub struct LeaseTiming {
     pub wait: Duration,
 }
 
+/// Without a fence only the kernel's own clock removes the address: a second after it was last renewed, measured up to
+/// 1.16 s.
+const LIFETIME_MAX: Duration = Duration::from_millis(1200);
 /// What is added to the wait for the rounding of timers.
 const WAIT_MARGIN: Duration = Duration::from_millis(10);
 
 impl LeaseTiming {
-    /// Of a Raft timing.
+    /// Of a Raft timing, and what mutes a holder that is dead or frozen.
     #[must_use]
-    pub fn of(timing: Timing) -> Self {
+    pub fn of(timing: Timing, kind: FenceKind) -> Self {
         let beat = timing.heartbeat;
-        Self { lease: timing.election_max, guard: beat, fence: beat * 4, renew: beat, wait: beat * 3 + WAIT_MARGIN }
+        let wait = beat * 3 + WAIT_MARGIN;
+        let wait = match kind {
+            FenceKind::Nftables => wait,
+            FenceKind::Lifetime => wait + LIFETIME_MAX,
+        };
+        Self { lease: timing.election_max, guard: beat, fence: beat * 4, renew: beat, wait }
     }
 
     /// Whether a holder is mute, whatever became of it, before another one may answer.
@@ -63,14 +71,19 @@ mod tests {
     #[test]
     fn both_timings_keep_two_holders_apart() {
         for timing in [Timing::LAN, Timing::VM] {
-            assert!(LeaseTiming::of(timing).is_safe(), "{timing:?}");
+            assert!(LeaseTiming::of(timing, FenceKind::Nftables).is_safe(), "{timing:?}");
+            let lifetime = LeaseTiming::of(timing, FenceKind::Lifetime);
+            assert!(lifetime.lease + lifetime.wait >= lifetime.lease - lifetime.guard + LIFETIME_MAX);
         }
-        assert!(!LeaseTiming { wait: Duration::from_millis(149), ..LeaseTiming::of(Timing::LAN) }.is_safe());
+        assert!(
+            !LeaseTiming { wait: Duration::from_millis(149), ..LeaseTiming::of(Timing::LAN, FenceKind::Nftables) }
+                .is_safe()
+        );
     }
 
     #[test]
     fn the_fence_is_never_open_beyond_what_a_quorum_has_granted() {
-        let lan = LeaseTiming::of(Timing::LAN);
+        let lan = LeaseTiming::of(Timing::LAN, FenceKind::Nftables);
         let acked = Instant::now();
         let open_for =
             |after: u64| lan.open_for(acked, acked + Duration::from_millis(after)).map(|left| left.as_millis());
@@ -86,7 +99,7 @@ mod tests {
     /// bounds what a late renewal can do: whatever the pauses, the kernel mutes by deadline + fence.
     #[test]
     fn no_sequence_of_pauses_keeps_the_fence_open_beyond_the_bound() {
-        let lan = LeaseTiming::of(Timing::LAN);
+        let lan = LeaseTiming::of(Timing::LAN, FenceKind::Nftables);
         let acked = Instant::now();
         let bound = lan.lease - lan.guard + lan.fence;
         let at = |millis: u64| acked + Duration::from_millis(millis);

@@ -9,10 +9,12 @@ use openraft::ServerState;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::impls::ProgressResponder;
 use openraft::rt::watch::WatchReceiver as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::whisper::Whispers;
 use super::{Committed, INFLIGHT_UNIT, INFLIGHT_UNITS_MAX, Metrics, PROPOSE_TIMEOUT, Raft};
+use crate::codec::payload_bytes;
 use crate::command::Command;
 use crate::failure::Health;
 use crate::peer::Ask;
@@ -40,6 +42,7 @@ pub(crate) struct Desk {
     pub(crate) calls: Calls,
     pub(crate) inflight: Arc<Semaphore>,
     pub(crate) hand_over: Arc<Mutex<Option<HandOver>>>,
+    pub(crate) whispers: Whispers,
 }
 
 /// The node that leads, as far as this one knows.
@@ -140,10 +143,7 @@ impl Desk {
 
     /// Makes a change, on whichever node; returns once it is applied here too.
     pub(crate) async fn propose(&self, command: Command, bytes: usize) -> Result<Committed, CallProblem> {
-        let units = u32::try_from(bytes / INFLIGHT_UNIT + 1).unwrap_or(INFLIGHT_UNITS_MAX).min(INFLIGHT_UNITS_MAX);
-        let room = timeout(PROPOSE_TIMEOUT, self.inflight.acquire_many(units)).await;
-        let unavailable = || problem(ProblemKind::Unavailable, "too many changes are under way");
-        let _room = room.map_err(|_| unavailable())?.map_err(|_| unavailable())?;
+        let _room = self.room_for(bytes).await?;
         let repeatable = !command.idempotency_key.is_empty();
         let proposal = Proposal(Arc::new(command));
         let here = |desk: Desk| {
@@ -157,6 +157,14 @@ impl Desk {
             }
             _ => Err(problem(ProblemKind::Unknown, "an answer to something else")),
         }
+    }
+
+    /// Room for a change of so many bytes; it is given back when dropped.
+    async fn room_for(&self, bytes: usize) -> Result<SemaphorePermit<'_>, CallProblem> {
+        let units = u32::try_from(bytes / INFLIGHT_UNIT + 1).unwrap_or(INFLIGHT_UNITS_MAX).min(INFLIGHT_UNITS_MAX);
+        let room = timeout(PROPOSE_TIMEOUT, self.inflight.acquire_many(units)).await;
+        let unavailable = || problem(ProblemKind::Unavailable, "too many changes are under way");
+        room.map_err(|_| unavailable())?.map_err(|_| unavailable())
     }
 
     async fn wait_applied(&self, committed: &Committed) {
@@ -200,6 +208,10 @@ impl Desk {
 
     /// Answers what a peer asks of the leader.
     pub(crate) async fn answer(self, ask: Ask) -> Result<CallAnswer, CallProblem> {
+        if let Ask::Whisper(bytes) = &ask {
+            self.whispers.heard(bytes);
+            return Ok(CallAnswer::Heard);
+        }
         if !matches!(ask, Ask::Overview) && self.leadership().is_none() {
             return Err(problem(ProblemKind::NotLeader, format!("node {} does not lead", self.node)));
         }
@@ -207,13 +219,16 @@ impl Desk {
             Ask::Propose(Proposal(command)) => {
                 // Time is told by the leader.
                 let command = Command { at: now(), ..(*command).clone() };
+                let bytes =
+                    payload_bytes(&command).map_err(|error| problem(ProblemKind::Refused, error.to_string()))?;
+                let _room = self.room_for(bytes).await?;
                 self.write(Proposal(Arc::new(command)), None).await.map(CallAnswer::Committed)
             }
             Ask::HandOver(to) => self.hand_over(to).await.map(CallAnswer::HandedOver),
             Ask::Join(ask) => self.admit(ask.new).await.map(CallAnswer::Joined),
             Ask::Remove(ask) => self.dismiss(ask.id, ask.force).await.map(|()| CallAnswer::Removed),
             Ask::Overview => Ok(CallAnswer::Overview(self.view())),
-            Ask::Append(_) | Ask::Vote(_) | Ask::Transfer(_) | Ask::Snapshot(_) => {
+            Ask::Append(_) | Ask::Vote(_) | Ask::Transfer(_) | Ask::Snapshot(_) | Ask::Whisper(_) => {
                 Err(problem(ProblemKind::Refused, "that is not asked on this kind of connection"))
             }
         }

@@ -23,11 +23,12 @@ impl Default for Heard {
 }
 
 impl Heard {
-    /// Something came from a node that says it leads.
-    pub(crate) fn note(&self, vote: &Vote) {
+    /// Something came from a node that leads, at that time.
+    pub(crate) fn note(&self, vote: &Vote, came: Instant) {
         if vote.committed {
-            let millis = u64::try_from(self.base.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
-            self.at.store(millis + 1, Ordering::Release);
+            let after = came.saturating_duration_since(self.base);
+            let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX - 1);
+            self.at.fetch_max(millis + 1, Ordering::AcqRel);
         }
     }
 

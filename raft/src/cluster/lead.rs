@@ -56,6 +56,10 @@ pub(super) async fn run(desk: Desk) {
         tracing::info!(?step, "changing the membership");
         match tokio::time::timeout(CHANGE_MAX, take(&desk, step.clone())).await {
             Ok(Ok(())) => {}
+            // Somebody else leads by now, or nobody: nothing of ours failed.
+            Ok(Err(error)) if desk.leadership().is_none() => {
+                tracing::debug!(?step, error, "the membership was not changed")
+            }
             Ok(Err(error)) => tracing::warn!(?step, error, "the membership could not be changed; trying again"),
             Err(_) => tracing::warn!(?step, "changing the membership takes long; looking again"),
         }

@@ -7,6 +7,7 @@ mod lease;
 mod membership;
 mod open;
 mod tuning;
+mod whisper;
 mod witness;
 
 use std::future::Future;
@@ -26,6 +27,7 @@ pub use lease::Lease;
 pub use membership::ALIVE_WITHIN;
 pub use open::OpenError;
 pub use tuning::{Syncing, Timing, Tuning};
+pub use whisper::{Listener, WHISPER_BYTES_MAX};
 
 pub(crate) use heard::Heard;
 
@@ -49,6 +51,8 @@ pub const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const INFLIGHT_UNITS_MAX: u32 = 1024;
 const INFLIGHT_UNIT: usize = 64 * 1024;
 
+/// A leader from which nothing came for so many leases is not named any more.
+const LEADER_HEARD_LEASES: u32 = 2;
 /// How long the leader may take to say how the others are.
 const OVERVIEW_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a change of membership or leadership may take.
@@ -147,7 +151,7 @@ pub struct Status {
     pub role: String,
     /// The term of the last leader known.
     pub term: u64,
-    /// The leader, if there is one.
+    /// The leader, if there is one that was heard of lately.
     pub leader: Option<u64>,
     /// Who votes.
     pub voters: Vec<u64>,
@@ -372,6 +376,8 @@ impl Cluster {
     #[must_use]
     pub fn status(&self) -> Status {
         let inner = &self.inner;
+        let lease = self.lease();
+        let heard = lease.silent_for.is_some_and(|silent| silent < inner.timing.election_max * LEADER_HEARD_LEASES);
         let metrics = inner.metrics.borrow_watched();
         let stopped = metrics.running_state.is_err() || inner.health.fatal().is_some();
         let role = match metrics.state {
@@ -388,7 +394,7 @@ impl Cluster {
             node_id: inner.identity.node,
             role: role.into(),
             term: metrics.current_term,
-            leader: metrics.current_leader.filter(|_| !stopped),
+            leader: lease.leader.filter(|_| !stopped && heard),
             voters: metrics.membership_config.voter_ids().collect(),
             last_log: LogIndex(metrics.last_log_index.unwrap_or(0)),
             applied: inner.model.state().applied(),

@@ -107,6 +107,7 @@ pub(super) fn open(options: Options, tuning: Tuning) -> Result<Cluster, OpenErro
         calls: Calls::new(dialer.clone()),
         inflight: Arc::new(Semaphore::new(INFLIGHT_UNITS_MAX as usize)),
         hand_over: Arc::default(),
+        whispers: super::whisper::Whispers::default(),
     };
     runtime.spawn(catch_up(raft.clone(), caught_up.clone(), health.clone()));
     runtime.spawn(watch_over(raft.clone(), health.clone()));

@@ -180,8 +180,7 @@ impl Answering {
     }
 
     async fn append(&self, ask: AppendAsk) -> Answer {
-        let vote = Vote::from(ask.vote);
-        self.heard.note(&vote);
+        let (vote, came) = (Vote::from(ask.vote), Instant::now());
         let entries: Result<Vec<_>, _> = ask.entries.into_iter().map(crate::codec::LogEntry::into_raft).collect();
         let entries = match entries {
             Ok(entries) => entries,
@@ -193,7 +192,12 @@ impl Answering {
             entries,
             leader_commit: ask.committed.map(Into::into),
         };
-        match self.raft.append_entries(rpc).await {
+        let answered = self.raft.append_entries(rpc).await;
+        // A leader that was deposed and does not know it yet is no sign of life.
+        if matches!(&answered, Ok(answer) if !matches!(answer, AppendEntriesResponse::HigherVote(_))) {
+            self.heard.note(&vote, came);
+        }
+        match answered {
             Ok(AppendEntriesResponse::Success) => Answer::Append(AppendAnswer::Success),
             Ok(AppendEntriesResponse::PartialSuccess(upto)) => {
                 Answer::Append(AppendAnswer::Partial(upto.as_ref().map(LogPosition::from)))

@@ -121,6 +121,7 @@ pub(crate) enum Ask {
     Join(JoinAsk),
     Remove(RemoveAsk),
     Overview,
+    Whisper(Vec<u8>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,6 +174,7 @@ pub(crate) enum CallAnswer {
     Joined(Member),
     Removed,
     Overview(Vec<PeerView>),
+    Heard,
 }
 
 /// Every answer. Variants are only ever added at the end.

@@ -24,6 +24,22 @@ async fn one_becomes_three_and_every_node_takes_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_one_node_whispers_the_others_hear_and_a_long_word_nobody() {
+    let nodes = three().await;
+    let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    for node in &nodes {
+        let (heard, id) = (heard.clone(), node.id());
+        node.cluster().on_whisper(std::sync::Arc::new(move |bytes| heard.lock().unwrap().push((id, bytes.to_vec()))));
+    }
+    nodes[1].cluster().whisper(&vec![0; raft::cluster::WHISPER_BYTES_MAX + 1]);
+    nodes[1].cluster().whisper(b"psst");
+    eventually("both others have heard it", || heard.lock().unwrap().len() == 2).await;
+    let mut heard = heard.lock().unwrap().clone();
+    heard.sort();
+    assert_eq!(heard, [(1, b"psst".to_vec()), (3, b"psst".to_vec())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_far_behind_is_sent_a_snapshot() {
     let mut first = Node::found().await;
     first.stop().await;
