@@ -226,6 +226,12 @@ impl Decider {
         }
     }
 
+    /// Whether the fence is known to be closed while the VIP is held.
+    #[must_use]
+    pub fn fence_is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Holding { closed: Some(_), .. })
+    }
+
     /// The kernel did not do what was asked: nothing is held, and it is tried again a little later.
     pub fn failed(&mut self, now: Instant) {
         self.phase = Phase::Idle { not_before: Some(now + RETRY_EVERY) };

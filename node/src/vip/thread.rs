@@ -229,7 +229,8 @@ impl Keeper {
             Act::Propose(_) | Act::HandOver(_) | Act::LetGo(..) => Ok(()),
         };
         match done {
-            Ok(()) => true,
+            // A fence that turned out closed lets nothing out: what follows waits for a newer answer of a quorum.
+            Ok(()) => !self.decider.fence_is_closed(),
             Err(error) => {
                 self.kernel_failed(&error, now);
                 false
@@ -251,7 +252,10 @@ impl Keeper {
         {
             error!(error = chain(&error), "the VIP's fence cannot be installed again");
             self.close_up();
-        } else {
+        } else if matches!(
+            error,
+            VipError::NoInterface { .. } | VipError::FenceOwnedByOther | VipError::AddressTaken { .. }
+        ) {
             // Nothing that a quarter of a second would mend: somebody has the address, or the interface is gone.
             self.set_status("unusable", chain(error));
             self.close_up();
