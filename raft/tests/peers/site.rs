@@ -29,20 +29,22 @@ pub(crate) static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new)
 
 impl Authority {
     pub(crate) fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
+        let key = KeyPair::generate().expect("the test's own set-up");
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        let pem = params.self_signed(&key).unwrap().pem();
+        let pem = params.self_signed(&key).expect("the test's own set-up").pem();
         Self { params, key, pem }
     }
 
     /// What the node of that id in that cluster shows to others.
     pub(crate) fn credentials(&self, cluster: &[u8; 16], id: u64) -> Credentials {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new([node_name(cluster, id)]).unwrap();
+        let key = KeyPair::generate().expect("the test's own set-up");
+        let mut params = CertificateParams::new([node_name(cluster, id)]).expect("the test's own set-up");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let chain = params.signed_by(&key, &Issuer::from_params(&self.params, &self.key)).unwrap().pem();
-        Credentials::new(&Pems { ca: self.pem.clone(), chain, key: key.serialize_pem() }).unwrap()
+        let chain =
+            params.signed_by(&key, &Issuer::from_params(&self.params, &self.key)).expect("the test's own set-up").pem();
+        Credentials::new(&Pems { ca: self.pem.clone(), chain, key: key.serialize_pem() })
+            .expect("the test's own set-up")
     }
 }
 
@@ -65,22 +67,26 @@ impl Node {
         node.start().await;
         let said =
             Announcement { id: 1, name: "n1".into(), kind: NodeKind::Data, peer: node.address(), boot: String::new() };
-        node.cluster().propose(command([Edit::AnnounceMember(said)])).await.unwrap();
+        node.cluster().propose(command([Edit::AnnounceMember(said)])).await.expect("the test's own set-up");
         node
     }
 
     fn empty() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self { dir: tempfile::tempdir().unwrap(), port, cluster: None, _http: None }
+        let port = TcpListener::bind("127.0.0.1:0")
+            .expect("the test's own set-up")
+            .local_addr()
+            .expect("the test's own set-up")
+            .port();
+        Self { dir: tempfile::tempdir().expect("the test's own set-up"), port, cluster: None, _http: None }
     }
 
     /// Lets a new node in through `through` and starts it.
     pub(crate) async fn join(through: &Cluster, name: &str, kind: NodeKind) -> Self {
         let mut node = Self::empty();
         let new = NewMember { name: name.into(), kind, peer: node.address(), boot: String::new(), instance: rand16() };
-        let member = through.join(new).await.unwrap();
+        let member = through.join(new).await.expect("the test's own set-up");
         let identity = Identity { node: member.id, ..through.identity().clone() };
-        Cluster::adopt(&node.home(), &identity).unwrap();
+        Cluster::adopt(&node.home(), &identity).expect("the test's own set-up");
         node.start().await;
         node
     }
@@ -95,18 +101,22 @@ impl Node {
 
     /// Starts it on its old directory and port.
     pub(crate) async fn start(&mut self) {
-        let identity: Identity = raft::codec::decode(&std::fs::read(self.home().join("identity")).unwrap()).unwrap();
+        let identity: Identity =
+            raft::codec::decode(&std::fs::read(self.home().join("identity")).expect("the test's own set-up"))
+                .expect("the test's own set-up");
         let credentials = AUTHORITY.credentials(&identity.cluster, identity.node);
         self.start_with(credentials, Tuning::default()).await;
     }
 
     pub(crate) async fn start_with(&mut self, credentials: Credentials, tuning: Tuning) {
         let (http, received) = mpsc::channel(16);
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", self.port)).expect("the test's own set-up");
         let peers = Some(PeerOptions { listener, credentials, http });
         let options = Options { dir: self.home(), engine: EngineKind::RocksDb, peers };
-        let opened = tokio::task::spawn_blocking(move || Cluster::open_tuned(options, tuning)).await.unwrap();
-        self.cluster = Some(opened.unwrap());
+        let opened = tokio::task::spawn_blocking(move || Cluster::open_tuned(options, tuning))
+            .await
+            .expect("the test's own set-up");
+        self.cluster = Some(opened.expect("the test's own set-up"));
         self._http = Some(received);
     }
 
@@ -125,12 +135,15 @@ impl Node {
 }
 
 async fn open(options: Options) -> Cluster {
-    tokio::task::spawn_blocking(|| Cluster::open(options)).await.unwrap().unwrap()
+    tokio::task::spawn_blocking(|| Cluster::open(options))
+        .await
+        .expect("the test's own set-up")
+        .expect("the test's own set-up")
 }
 
 fn rand16() -> [u8; 16] {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).unwrap();
+    getrandom::fill(&mut bytes).expect("the test's own set-up");
     bytes
 }
 

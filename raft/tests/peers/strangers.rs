@@ -17,7 +17,7 @@ async fn stranger(credentials: impl FnOnce(&[u8; 16]) -> raft::peer::Credentials
 
 /// Nothing reaches it, and the cluster of one goes on without it.
 async fn stays_outside(first: &Node, second: &Node) {
-    first.cluster().propose(command([group("inside")])).await.unwrap();
+    first.cluster().propose(command([group("inside")])).await.expect("a cluster of one takes changes");
     eventually("the leader has tried", || first.cluster().status().last_log.0 > 3).await;
     tokio::time::sleep(Timing::LAN.election_max * 3).await;
     assert!(second.cluster().read().group("inside").is_none());
