@@ -168,24 +168,30 @@ impl Replicator {
 struct Tail {
     reply: Reply,
     /// What may be the digest; at most its length.
-    held: Vec<u8>,
+    held: Bytes,
+    /// What comes next without asking.
+    ready: Option<Bytes>,
     announced: Arc<OnceLock<Digest>>,
 }
 
 /// The bytes of a followed upload; the digest at their end is put where it belongs.
 fn without_digest(reply: Reply, announced: Arc<OnceLock<Digest>>) -> BoxStream<'static, io::Result<Bytes>> {
-    let tail = Tail { reply, held: Vec::with_capacity(2 * DIGEST_BYTES), announced };
+    let tail = Tail { reply, held: Bytes::new(), ready: None, announced };
     stream::try_unfold(tail, |mut tail| async move {
         loop {
+            if let Some(bytes) = tail.ready.take().filter(|bytes| !bytes.is_empty()) {
+                return Ok(Some((bytes, tail)));
+            }
             match tail.reply.next().await.map_err(io::Error::other)? {
                 Some(bytes) => {
-                    let out = split(&mut tail.held, &bytes);
-                    if !out.is_empty() {
-                        return Ok(Some((out, tail)));
+                    let [first, second] = split(&mut tail.held, bytes);
+                    tail.ready = Some(second);
+                    if !first.is_empty() {
+                        return Ok(Some((first, tail)));
                     }
                 }
                 None => {
-                    let digest: Option<[u8; DIGEST_BYTES]> = tail.held.as_slice().try_into().ok();
+                    let digest: Option<[u8; DIGEST_BYTES]> = tail.held.as_ref().try_into().ok();
                     let digest = digest.ok_or_else(|| io::Error::other("it ended before its digest"))?;
                     // It is set once: a stream ends once.
                     let _ = tail.announced.set(Digest(digest));
@@ -197,19 +203,15 @@ fn without_digest(reply: Reply, announced: Arc<OnceLock<Digest>>) -> BoxStream<'
     .boxed()
 }
 
-/// Adds bytes and answers all but the last few, which may be the digest.
-fn split(held: &mut Vec<u8>, bytes: &Bytes) -> Bytes {
-    if bytes.len() >= DIGEST_BYTES && held.is_empty() {
-        let cut = bytes.len() - DIGEST_BYTES;
-        held.extend_from_slice(&bytes[cut..]);
-        return bytes.slice(..cut);
+/// Adds bytes and answers all but the last few, which may be the digest. Long pieces are not copied.
+fn split(held: &mut Bytes, mut bytes: Bytes) -> [Bytes; 2] {
+    if bytes.len() >= DIGEST_BYTES {
+        let last = bytes.split_off(bytes.len() - DIGEST_BYTES);
+        return [std::mem::replace(held, last), bytes];
     }
-    let mut all = std::mem::take(held);
-    all.extend_from_slice(bytes);
-    let cut = all.len().saturating_sub(DIGEST_BYTES);
-    held.extend_from_slice(&all[cut..]);
-    all.truncate(cut);
-    all.into()
+    let mut all = Bytes::from([held.as_ref(), &bytes].concat());
+    *held = all.split_off(all.len().saturating_sub(DIGEST_BYTES));
+    [all, Bytes::new()]
 }
 
 #[cfg(test)]
@@ -220,9 +222,9 @@ mod tests {
     fn the_last_bytes_are_held_back_however_they_are_cut() {
         let whole: Vec<u8> = (0..=255).collect();
         for size in 1..=256 {
-            let (mut held, mut out) = (Vec::new(), Vec::new());
+            let (mut held, mut out) = (Bytes::new(), Vec::new());
             for piece in whole.chunks(size) {
-                out.extend_from_slice(&split(&mut held, &Bytes::copy_from_slice(piece)));
+                out.extend(split(&mut held, Bytes::copy_from_slice(piece)).concat());
             }
             assert_eq!((&out[..], &held[..]), (&whole[..224], &whole[224..]), "in pieces of {size}");
         }
