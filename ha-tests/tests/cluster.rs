@@ -56,6 +56,10 @@ fn bounded(mishap: Mishap, outcome: &Outcome, limit: Duration) -> Result<()> {
         let limit = if who == Who::Holder { limit } else { Duration::from_millis(100) };
         ensure!(verdict.outage() <= limit, "{mishap}: {verdict}");
     }
+    if matches!(mishap, Mishap::DeafThenFreeze(_)) {
+        // A kernel that answers on for a frozen holder keeps the next one waiting.
+        ensure!(verdict.outage() <= limit, "{mishap}: {verdict}");
+    }
     if mishap.moves_the_address() {
         // It may come back afterwards only if the cluster says so; what counts is that another one held it.
         ensure!(verdict.tenures.len() > 1, "{mishap}: the address did not move: {verdict}");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use raft::cluster::Timing;
 use raft::state::NodeKind;
 
-use crate::site::{Node, command, eventually, group, leader, three, voters};
+use crate::site::{Node, command, eventually, free_port, group, leader, three, voters};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_the_loss_of_the_leader() {
@@ -99,21 +99,65 @@ async fn a_transfer_is_quick_and_lets_go_first() {
     eventually("it leads", || nodes[(at + 1) % 3].cluster().lease().leading.is_some()).await;
 }
 
+/// How often the voter is restarted: it may be lucky, because the third stands only once in a while.
+const RESTARTS: u32 = 4;
+
+/// The third hears nobody and stands again and again; nothing but the promise of the one voter that answers the leader
+/// keeps it from winning.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_voter_keeps_the_promise_it_has_forgotten() {
     let mut nodes = three().await;
+    for restart in 1..=RESTARTS {
+        let at = leader(&nodes).await;
+        let (voter, third) = ((at + 1) % 3, (at + 2) % 3);
+        // With a shorter log the third could never win, and nobody else either.
+        let id = format!("r{restart}");
+        nodes[at].cluster().propose(command([group(&id)])).await.unwrap();
+        eventually("all have the same log", || {
+            let ends = |node: &Node| (node.cluster().status().last_log, node.cluster().status().applied);
+            let (last, applied) = ends(&nodes[at]);
+            last == applied && nodes.iter().all(|node| ends(node) == (last, applied))
+        })
+        .await;
+        let home = nodes[third].port;
+        nodes[third].stop().await;
+        nodes[third].port = free_port();
+        nodes[third].start().await;
+        // Until it stands: its own pause after a start is over, and an election timeout after it.
+        tokio::time::sleep(Timing::LAN.election_max * 3).await;
+        let lease = nodes[at].cluster().lease();
+        assert!(lease.leading.is_some(), "the voter broke its promise without a restart: {lease:?}");
+        nodes[at].stop().await;
+        nodes[voter].stop().await;
+        let restarted = Instant::now();
+        nodes[voter].start().await;
+        let _next = leader(&nodes).await;
+        let took = restarted.elapsed();
+        assert!(took >= Timing::LAN.election_max, "restart {restart}: a voter elected somebody {took:?} after it");
+        nodes[third].stop().await;
+        nodes[third].port = home;
+        nodes[third].start().await;
+        nodes[at].start().await;
+        voters(&nodes, &[1, 2, 3]).await;
+    }
+}
+
+/// Its lease ended with its process, so nobody must take it for a leader before a quorum has elected it anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_leader_has_to_be_elected_again() {
+    let mut nodes = three().await;
     let at = leader(&nodes).await;
-    // The leader and the one voter that answers it; the third is away and comes back deaf to nobody.
-    let (voter, third) = ((at + 1) % 3, (at + 2) % 3);
-    nodes[third].stop().await;
-    nodes[voter].stop().await;
-    let restarted = Instant::now();
-    nodes[voter].start().await;
-    nodes[third].start().await;
-    nodes[at].stop().await;
-    let _next = leader(&nodes).await;
-    let took = restarted.elapsed();
-    assert!(took >= Timing::LAN.election_max, "{took:?} after its restart a voter had elected somebody");
+    let before = nodes[at].cluster().lease().leading.expect("it leads");
+    // The others first: none of them may lead in between.
+    for stopped in [(at + 1) % 3, (at + 2) % 3, at] {
+        nodes[stopped].stop().await;
+    }
+    for node in [at, (at + 1) % 3, (at + 2) % 3] {
+        nodes[node].start().await;
+    }
+    let next = leader(&nodes).await;
+    let now = nodes[next].cluster().lease().leading;
+    assert!(now > Some(before), "a leadership that ended with its process goes on: {before:?}, then {now:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

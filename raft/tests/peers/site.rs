@@ -72,12 +72,8 @@ impl Node {
     }
 
     fn empty() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .expect("the test's own set-up")
-            .local_addr()
-            .expect("the test's own set-up")
-            .port();
-        Self { dir: tempfile::tempdir().expect("the test's own set-up"), port, cluster: None, _http: None }
+        let dir = tempfile::tempdir().expect("the test's own set-up");
+        Self { dir, port: free_port(), cluster: None, _http: None }
     }
 
     /// Lets a new node in through `through` and starts it.
@@ -99,7 +95,8 @@ impl Node {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Starts it on its old directory and port.
+    /// Starts it on its old directory and on `port`. On another one than it was let in with nobody finds it: it reaches the
+    /// others, they do not reach it.
     pub(crate) async fn start(&mut self) {
         let identity: Identity =
             raft::codec::decode(&std::fs::read(self.home().join("identity")).expect("the test's own set-up"))
@@ -132,6 +129,12 @@ impl Node {
     pub(crate) async fn stop(&mut self) {
         self.cluster.take().expect("the node runs").shutdown().await;
     }
+}
+
+/// A port of loopback that nobody listens on.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the test's own set-up");
+    listener.local_addr().expect("the test's own set-up").port()
 }
 
 async fn open(options: Options) -> Cluster {
