@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::whisper::Whispers;
 use super::{Committed, INFLIGHT_UNIT, INFLIGHT_UNITS_MAX, Metrics, PROPOSE_TIMEOUT, Raft};
 use crate::codec::payload_bytes;
-use crate::command::Command;
+use crate::command::{Command, Edit, Guard, GuardedEdit};
 use crate::failure::Health;
 use crate::peer::Ask;
 use crate::peer::{CallAnswer, CallFailed, CallProblem, Calls, ProblemKind};
@@ -144,7 +144,7 @@ impl Desk {
     /// Makes a change, on whichever node; returns once it is applied here too.
     pub(crate) async fn propose(&self, command: Command, bytes: usize) -> Result<Committed, CallProblem> {
         let _room = self.room_for(bytes).await?;
-        let repeatable = !command.idempotency_key.is_empty();
+        let repeatable = is_repeatable(&command);
         let proposal = Proposal(Arc::new(command));
         let here = |desk: Desk| {
             let proposal = proposal.clone();
@@ -237,6 +237,18 @@ impl Desk {
     pub(super) fn before_hand_over(&self) -> Option<HandOver> {
         self.hand_over.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Whether doing it twice is the same as doing it once, so that an unknown outcome may simply be tried again.
+fn is_repeatable(command: &Command) -> bool {
+    let states_a_fact = |edit: &GuardedEdit| {
+        edit.guard == Guard::Any
+            && matches!(
+                edit.edit,
+                Edit::ReportBlobs(..) | Edit::WithdrawBlobs(..) | Edit::AnnounceMember(_) | Edit::Sightings(_)
+            )
+    };
+    !command.idempotency_key.is_empty() || command.edits.iter().all(states_a_fact)
 }
 
 /// The wall clock; only ever used as content of a change.

@@ -40,6 +40,8 @@ struct Now {
     voters: BTreeSet<u64>,
     addresses: BTreeMap<u64, String>,
     views: Vec<PeerView>,
+    /// The voters of a change that was begun, maybe by an earlier leader, and is only half done.
+    half_done: Option<BTreeSet<u64>>,
 }
 
 /// Keeps the membership as it should be, while this node leads.
@@ -66,20 +68,25 @@ pub(super) async fn run(desk: Desk) {
     }
 }
 
-/// Nothing while a change is under way.
+/// Nothing while an entry about it is not committed yet.
 fn membership_of(desk: &Desk) -> Option<Now> {
     let views = desk.view();
     let metrics = desk.metrics.borrow_watched();
     let membership = metrics.membership_config.membership();
     let settled = metrics.membership_config.log_id() == metrics.committed_membership_config.log_id();
-    if membership.get_joint_config().len() != 1 || !settled {
+    if !settled {
         return None;
     }
+    // Two sets of voters, the old and the new: whoever began this may be gone, so whoever leads ends it.
+    let half_done = membership.get_joint_config().get(1).cloned();
     let addresses = membership.nodes().map(|(id, peer)| (*id, peer.address.clone())).collect();
-    Some(Now { voters: membership.voter_ids().collect(), addresses, views })
+    Some(Now { voters: membership.voter_ids().collect(), addresses, views, half_done })
 }
 
 fn next(state: &State, now: &Now, own: u64) -> Option<StepTo> {
+    if let Some(voters) = &now.half_done {
+        return Some(StepTo::Voters(voters.clone()));
+    }
     if let Some(id) = now.addresses.keys().find(|id| **id != own && state.was_removed(**id)) {
         let mut voters = now.voters.clone();
         return Some(if voters.remove(id) { StepTo::Voters(voters) } else { StepTo::Drop(*id) });
@@ -142,5 +149,98 @@ async fn take(desk: &Desk, step: StepTo) -> Result<(), String> {
             raft.change_membership(gone, false).await.map(drop).map_err(|error| text(&error))
         }
         StepTo::Retire(id) => desk.commit(Edit::RemoveMember(id)).await.map_err(|error| error.message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Command, GuardedEdit};
+    use crate::state::{Announcement, NewMember};
+    use crate::types::{Digest, LogIndex, Timestamp};
+
+    fn apply(state: &mut State, edit: Edit) {
+        let index = LogIndex(state.applied().0 + 1);
+        let command = Command {
+            actor: "test".into(),
+            at: Timestamp(1),
+            idempotency_key: String::new(),
+            fingerprint: Digest([0; 32]),
+            edits: vec![GuardedEdit::from(edit)],
+            replace: Vec::new(),
+            allow_ties: false,
+        };
+        state.apply(index, &command);
+    }
+
+    /// Node 1 founded the cluster; 2 and 3 joined.
+    fn three() -> State {
+        let mut state = State::default();
+        let (kind, peer, boot) = (NodeKind::Data, "a1".to_owned(), String::new());
+        apply(&mut state, Edit::AnnounceMember(Announcement { id: 1, name: "n1".into(), kind, peer, boot }));
+        for id in [2_u8, 3] {
+            let (name, peer) = (format!("n{id}"), format!("a{id}"));
+            apply(&mut state, Edit::AddMember(NewMember { name, kind, peer, boot: String::new(), instance: [id; 16] }));
+        }
+        state
+    }
+
+    fn now(voters: &[u64], learners: &[u64]) -> Now {
+        let ids = voters.iter().chain(learners);
+        let view =
+            |id: &u64| PeerView { id: *id, voter: voters.contains(id), silent_for_millis: Some(0), lag: Some(0) };
+        Now {
+            voters: voters.iter().copied().collect(),
+            addresses: ids.clone().map(|id| (*id, format!("a{id}"))).collect(),
+            views: ids.map(view).collect(),
+            half_done: None,
+        }
+    }
+
+    #[test]
+    fn nodes_are_sent_the_log_and_then_vote_one_at_a_time() {
+        let state = three();
+        assert_eq!(next(&state, &now(&[1], &[]), 1), Some(StepTo::AddLearner(2, "a2".into())));
+        assert_eq!(next(&state, &now(&[1], &[2]), 1), Some(StepTo::AddLearner(3, "a3".into())));
+        assert_eq!(next(&state, &now(&[1], &[2, 3]), 1), Some(StepTo::Voters([1, 2].into())));
+        assert_eq!(next(&state, &now(&[1, 2], &[3]), 1), Some(StepTo::Voters([1, 2, 3].into())));
+        assert_eq!(next(&state, &now(&[1, 2, 3], &[]), 1), None);
+    }
+
+    #[test]
+    fn a_node_that_is_behind_or_silent_does_not_vote_yet() {
+        let state = three();
+        let mut behind = now(&[1, 2], &[3]);
+        behind.views[2].lag = Some(LAG_MAX + 1);
+        assert_eq!(next(&state, &behind, 1), None);
+        let mut silent = now(&[1, 2], &[3]);
+        silent.views[2].silent_for_millis = None;
+        assert_eq!(next(&state, &silent, 1), None);
+    }
+
+    #[test]
+    fn a_change_that_an_earlier_leader_left_half_done_is_ended_first() {
+        let mut state = three();
+        apply(&mut state, Edit::RemoveMember(3));
+        let half = Now { half_done: Some([1, 2].into()), ..now(&[1, 2, 3], &[]) };
+        assert_eq!(next(&state, &half, 1), Some(StepTo::Voters([1, 2].into())));
+        assert_eq!(next(&state, &now(&[1, 2], &[3]), 1), Some(StepTo::Drop(3)));
+    }
+
+    #[test]
+    fn an_address_that_changed_is_followed() {
+        let state = three();
+        let mut moved = now(&[1, 2, 3], &[]);
+        moved.addresses.insert(3, "elsewhere".into());
+        assert_eq!(next(&state, &moved, 1), Some(StepTo::Move(3, "a3".into())));
+    }
+
+    #[test]
+    fn who_takes_a_place_votes_instead_and_the_old_one_goes_from_the_records() {
+        let mut state = three();
+        let (name, peer, boot) = ("n3".to_owned(), "a4".to_owned(), String::new());
+        apply(&mut state, Edit::AddMember(NewMember { name, kind: NodeKind::Data, peer, boot, instance: [4; 16] }));
+        assert_eq!(next(&state, &now(&[1, 2, 3], &[4]), 1), Some(StepTo::Voters([1, 2, 4].into())));
+        assert_eq!(next(&state, &now(&[1, 2, 4], &[3]), 1), Some(StepTo::Retire(3)));
     }
 }
