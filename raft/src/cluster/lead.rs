@@ -91,6 +91,12 @@ fn next(state: &State, now: &Now, own: u64) -> Option<StepTo> {
         let mut voters = now.voters.clone();
         return Some(if voters.remove(id) { StepTo::Voters(voters) } else { StepTo::Drop(*id) });
     }
+    // Before anything is done for a node whose place another one has taken.
+    let successors = state.members().filter(|member| now.voters.contains(&member.id));
+    let mut replaced = successors.filter_map(|member| member.replaces);
+    if let Some(old) = replaced.find(|old| state.member(*old).is_some() && *old != own) {
+        return Some(StepTo::Retire(old));
+    }
     for member in state.members().filter(|member| !member.peer.is_empty()) {
         match now.addresses.get(&member.id) {
             None => return Some(StepTo::AddLearner(member.id, member.peer.clone())),
@@ -103,11 +109,7 @@ fn next(state: &State, now: &Now, own: u64) -> Option<StepTo> {
         view.is_some_and(|view| view.is_alive() && view.lag.is_some_and(|lag| lag <= LAG_MAX))
     };
     for member in state.members().filter(|member| now.addresses.contains_key(&member.id)) {
-        if now.voters.contains(&member.id) {
-            if let Some(old) = member.replaces.filter(|old| state.member(*old).is_some() && *old != own) {
-                return Some(StepTo::Retire(old));
-            }
-        } else if ready(member.id) && holds_what_it_must(state, member.id) {
+        if !now.voters.contains(&member.id) && ready(member.id) && holds_what_it_must(state, member.id) {
             let mut voters = now.voters.clone();
             if let Some(old) = member.replaces {
                 voters.remove(&old);
