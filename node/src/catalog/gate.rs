@@ -2,14 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-/// Lines let through in each [`PERIOD`]: a rack that gets power is heard in full, a flood is counted.
+/// Lines about boot requests let through in each [`PERIOD`]: a rack that gets power is heard in full, a flood is counted.
 pub(super) const LINES_MAX: u32 = 200;
+/// Lines about refused requests: anybody can ask for what is not there, as often as they like.
+pub(super) const REFUSALS_MAX: u32 = 5;
 /// How long a period lasts.
 pub(super) const PERIOD: Duration = Duration::from_secs(1);
 
 /// Counts lines in the current period.
 #[derive(Debug)]
 pub(super) struct Gate {
+    most: u32,
     since: Option<Instant>,
     passed: u32,
     suppressed: u64,
@@ -25,9 +28,9 @@ pub(super) enum Pass {
 }
 
 impl Gate {
-    /// Nothing has been written yet.
-    pub(super) fn new() -> Self {
-        Self { since: None, passed: 0, suppressed: 0 }
+    /// Nothing has been written yet; so many lines are let through in each period.
+    pub(super) fn new(most: u32) -> Self {
+        Self { most, since: None, passed: 0, suppressed: 0 }
     }
 
     /// Asks for one more line.
@@ -36,7 +39,7 @@ impl Gate {
             self.since = Some(now);
             self.passed = 0;
         }
-        if self.passed >= LINES_MAX {
+        if self.passed >= self.most {
             self.suppressed += 1;
             return Pass::Suppress;
         }
@@ -51,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_cut_and_counted_and_then_heard_of_again() {
-        let (mut gate, start) = (Gate::new(), Instant::now());
+        let (mut gate, start) = (Gate::new(LINES_MAX), Instant::now());
         let passes = |gate: &mut Gate, at| (0..500).filter(|_| gate.ask(at) != Pass::Suppress).count();
         assert_eq!(passes(&mut gate, start), LINES_MAX as usize);
         assert_eq!(passes(&mut gate, start + PERIOD / 2), 0);

@@ -62,6 +62,7 @@ pub struct Catalog {
     dhcp_facts: ArcSwapOption<(LogIndex, View, Arc<Facts>)>,
     loops: Mutex<LoopBreaker>,
     dhcp_log: Mutex<Gate>,
+    refusal_log: Mutex<Gate>,
 }
 
 impl Catalog {
@@ -86,7 +87,8 @@ impl Catalog {
             sightings,
             dhcp_facts: ArcSwapOption::empty(),
             loops: Mutex::new(LoopBreaker::default()),
-            dhcp_log: Mutex::new(Gate::new()),
+            dhcp_log: Mutex::new(Gate::new(gate::LINES_MAX)),
+            refusal_log: Mutex::new(Gate::new(gate::REFUSALS_MAX)),
         }
     }
 

@@ -1,10 +1,12 @@
 //! What TFTP asks: which bytes a name stands for, here and now, for this client.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use tracing::{debug, info, warn};
 
 use super::Catalog;
+use super::gate::Pass;
 use crate::assets::ReadError;
 use crate::tftp::names::Meaning;
 use crate::tftp::{Client, Ending, Event, Lookup, Name, Outcome, Questions, What};
@@ -53,7 +55,12 @@ impl Questions for Catalog {
             What::Ended { ending, bytes, duration, .. } => {
                 debug!(%client, name, bytes, ?duration, ?ending, "a TFTP transfer ended early");
             }
-            What::Refused(why) => info!(%client, name, ?why, "a TFTP request was refused"),
+            What::Refused(why) => {
+                match self.refusal_log.lock().unwrap_or_else(PoisonError::into_inner).ask(Instant::now()) {
+                    Pass::Suppress => {}
+                    Pass::Write(left_out) => info!(%client, name, ?why, left_out, "a TFTP request was refused"),
+                }
+            }
         }
     }
 }

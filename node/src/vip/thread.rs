@@ -26,6 +26,8 @@ const SLEPT_MIN: Duration = Duration::from_millis(100);
 const REOPEN_EVERY: Duration = Duration::from_secs(5);
 /// How long a leader that cannot use the address leads on.
 const USELESS_MAX: Duration = Duration::from_secs(1);
+/// How long it leads when leadership comes back to it all the same: maybe no node can use the address.
+const USELESS_PAUSE: Duration = Duration::from_mins(1);
 /// Our priority over other threads of this computer.
 const NICE: i32 = -15;
 /// A leader heard within so many leases is there.
@@ -160,7 +162,7 @@ impl Keeper {
         self.useless_since = leads.then(|| self.useless_since.unwrap_or(now));
         if self.useless_since.is_some_and(|since| now.saturating_duration_since(since) >= USELESS_MAX) {
             warn!("this node leads but cannot use the VIP: another one is to lead");
-            self.useless_since = Some(now + REOPEN_EVERY);
+            self.useless_since = Some(now + USELESS_PAUSE);
             self.claims.hand_over();
         }
     }

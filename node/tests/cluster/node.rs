@@ -59,7 +59,8 @@ impl Node {
         let (http, admin, peer) = (free_port(), free_port(), free_port());
         let node = Self { home, name: name.into(), http, admin, peer, child: None };
         let text = format!(
-            "data_dir = \"{}\"\nname = \"{name}\"\nadvertise = \"127.0.0.1\"\n[listen]\nboot_http = \"127.0.0.1:{http}\"\n\
+            // On loopback no address can float: a test must not put one on the network of whoever runs it.
+            "data_dir = \"{}\"\nname = \"{name}\"\ninterface = \"lo\"\nadvertise = \"127.0.0.1\"\n[listen]\nboot_http = \"127.0.0.1:{http}\"\n\
              admin = \"127.0.0.1:{admin}\"\npeer = \"127.0.0.1:{peer}\"\ntftp = \"off\"\ndhcp = \"off\"\n",
             node.data().display()
         );
