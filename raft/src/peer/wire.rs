@@ -343,5 +343,11 @@ mod tests {
         }
     }
 
-    const GOLDEN: [&str; 4] = ["", "", "", ""];
+    /// sha256 over the frames: hellos, welcomes, asks, answers.
+    const GOLDEN: [&str; 4] = [
+        "9979cc52f82928cc0959f1f7e3f6ef983fe133d3a5b06511e9939cc79024d765",
+        "6090cfda4374a6269fed514df0a05536713f884a98bf6f3bfe762ca2193a0caf",
+        "82ea3076fb710b8d749c8c47b07c0a44b283beb005009fc4975284c9261c621d",
+        "bae2be38d9f6247b5b4b2c9b0d63a99191710ef8e5901ea73ab5f3dcb285b968",
+    ];
 }
