@@ -216,6 +216,10 @@ pub(super) fn decode(message: &Received) -> Option<RouteNetlinkMessage> {
 
 /// What a link message says about an Ethernet interface.
 pub(super) fn link_state(link: &LinkMessage) -> Option<LinkState> {
+    // Loopback has an address of six octets too, and nobody to tell it to.
+    if link.header.flags.contains(LinkFlags::Loopback) {
+        return None;
+    }
     let mac = link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::Address(address) => <[u8; 6]>::try_from(address.as_slice()).ok().map(MacAddress),
         _ => None,

@@ -281,6 +281,14 @@ fn the_check_installs_nothing() {
 }
 
 #[test]
+fn loopback_is_refused_and_nothing_is_installed() {
+    let lab = Lab::new();
+    let config = netlink::vip::VipConfig { interface: "lo".into(), ..lab.config() };
+    assert!(matches!(Vip::open(config), Err(VipError::NotEthernet { .. })));
+    assert_eq!(lab.run(Side::Node, &["nft", "list", "ruleset"]), "");
+}
+
+#[test]
 fn a_lifetime_alone_needs_no_table_and_removes_an_old_one() {
     let lab = Lab::new();
     drop(lab.open());
