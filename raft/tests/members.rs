@@ -139,6 +139,9 @@ fn a_claim_says_whether_somebody_may_still_hold_the_vip() {
     assert!(world.state.vip_record().unwrap().orderly);
     world.ok(Edit::ClaimVip(3));
     assert!(world.state.vip_record().unwrap().orderly, "it was node 3 itself");
+    world.ok(Edit::ClaimVip(1));
+    world.ok(Edit::ClaimVip(1));
+    assert!(!world.state.vip_record().unwrap().orderly, "claiming again does not make node 3 let go");
     assert!(world.refused(Edit::ClaimVip(9)).contains("only a node"));
 }
 

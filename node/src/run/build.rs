@@ -136,6 +136,7 @@ async fn open(
         Timing::Lan => raft::cluster::Timing::LAN,
         Timing::Vm => raft::cluster::Timing::VM,
     };
+    let fence = vip::fence_kind(config.fence);
     tokio::task::spawn_blocking(move || {
         let Standing::Member(identity) = home.standing()? else {
             anyhow::bail!("{} is no longer the directory of a member", home.path().display());
@@ -144,7 +145,9 @@ async fn open(
         let peers = PeerOptions { listener, credentials: credentials.clone(), http };
         let options = Options { dir: home.raft(), engine: EngineKind::RocksDb, peers: Some(peers) };
         // The log first: its lock keeps a second process from sweeping away the uploads of the one that runs.
-        let tuning = raft::cluster::Tuning { timing, expect_cluster: Some(identity.cluster), ..Default::default() };
+        let vip_wait = vip::timing::LeaseTiming::of(timing, fence).wait;
+        let tuning =
+            raft::cluster::Tuning { timing, vip_wait, expect_cluster: Some(identity.cluster), ..Default::default() };
         let cluster = Cluster::open_tuned(options, tuning)?;
         let store = Store::open(&data_dir).context("the asset store cannot be opened")?;
         anyhow::Ok((cluster, Arc::new(store), credentials))

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use health::watch as watch_health;
-pub use place::Place;
+pub use place::{Place, fence_kind};
 pub use thread::Status;
 pub use view::{Handle, View};
 

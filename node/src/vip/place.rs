@@ -14,6 +14,15 @@ const FILE: &str = "vip";
 /// The folder in the data directory for marks that must not survive the address.
 const RUN_DIR: &str = "run";
 
+/// What the configuration calls a fence, as the kernel's side of it is called.
+#[must_use]
+pub fn fence_kind(fence: Fence) -> FenceKind {
+    match fence {
+        Fence::Nftables => FenceKind::Nftables,
+        Fence::Lifetime => FenceKind::Lifetime,
+    }
+}
+
 /// The interface and how it is fenced.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -29,10 +38,7 @@ impl Place {
     /// By the configuration; on no interface yet.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let fence = match config.fence {
-            Fence::Nftables => FenceKind::Nftables,
-            Fence::Lifetime => FenceKind::Lifetime,
-        };
+        let fence = fence_kind(config.fence);
         Self { interface: None, own: Vec::new(), fence, data_dir: config.data_dir.clone(), address: None }
     }
 

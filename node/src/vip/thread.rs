@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use netlink::vip::{Event, Renewed, Vip, VipError, boot_time};
+use netlink::vip::{Event, FenceKind, Renewed, Vip, VipError, boot_time};
 use raft::Cluster;
 use raft::state::{NodeKind, State, TwoNode};
 use raft::type_config::Leadership;
@@ -28,6 +28,8 @@ const REOPEN_EVERY: Duration = Duration::from_secs(5);
 const USELESS_MAX: Duration = Duration::from_secs(1);
 /// How long it leads when leadership comes back to it all the same: maybe no node can use the address.
 const USELESS_PAUSE: Duration = Duration::from_mins(1);
+/// A decision to open the fence is carried out within this, or not at all.
+const STALE_AFTER: Duration = Duration::from_millis(20);
 /// Our priority over other threads of this computer.
 const NICE: i32 = -15;
 /// A leader heard within so many leases is there.
@@ -198,21 +200,29 @@ impl Keeper {
                 return true;
             }
             Act::LetGo(why, told) => {
-                self.let_go(why);
-                if let Some((leadership, epoch)) = told {
+                // What may still be answered for must not be given to another one at once.
+                let gone = self.let_go(why);
+                if let Some((leadership, epoch)) = told.filter(|_| gone) {
                     self.claims.release(leadership, epoch);
                 }
                 return true;
             }
             _ => {}
         }
+        if matches!(act, Act::Take(_) | Act::Reopen(_)) && now.elapsed() > STALE_AFTER {
+            // This process stood still since it decided; what it knew then is no ground for opening anything.
+            self.let_go(Why::LeaseOver);
+            self.decider.failed(Instant::now());
+            return false;
+        }
         let Some(vip) = &mut self.vip else { return false };
         let done = match act {
             Act::Probe => vip.probe(),
             Act::Take(open) => {
+                // Held from here on, as far as anybody asks: a hand-over meanwhile waits until it is let go.
+                self.shared.held.send_replace(true);
                 vip.add_address().and_then(|()| vip.open_fence(open)).inspect(|()| {
                     info!(address = ?self.place.address(), survivor = self.decider.survives(), "this node holds the VIP");
-                    self.shared.held.send_replace(true);
                 })
             }
             Act::Reopen(open) => vip.open_fence(open).inspect(|()| info!("the VIP's fence is open again")),
@@ -270,20 +280,28 @@ impl Keeper {
         self.reopen_at = Some(Instant::now() + REOPEN_EVERY);
     }
 
-    fn let_go(&mut self, why: Why) {
+    /// Says whether the address is gone for sure.
+    fn let_go(&mut self, why: Why) -> bool {
         let was_held = *self.shared.held.borrow();
+        let mut gone = true;
         if let Some(vip) = &mut self.vip {
+            let mute = self.place.fence() == FenceKind::Nftables;
             if let Err(error) = vip.close_fence() {
+                gone = false;
                 warn!(error = chain(&error), "the VIP's fence cannot be closed; its lease closes it");
             }
             if let Err(error) = vip.remove_address() {
+                gone &= mute;
                 warn!(error = chain(&error), "the VIP cannot be removed; the kernel removes it within two seconds");
             }
         }
         if was_held {
             info!(reason = why.text(), "this node has let go of the VIP");
         }
-        self.shared.held.send_replace(false);
+        if gone {
+            self.shared.held.send_replace(false);
+        }
+        gone
     }
 
     fn listen(&mut self, wait: Duration) {

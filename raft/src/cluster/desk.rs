@@ -43,6 +43,8 @@ pub(crate) struct Desk {
     pub(crate) inflight: Arc<Semaphore>,
     pub(crate) hand_over: Arc<Mutex<Option<HandOver>>>,
     pub(crate) whispers: Whispers,
+    /// Held while nodes are let in or out.
+    pub(crate) membership: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The node that leads, as far as this one knows.

@@ -55,6 +55,11 @@ pub(super) async fn run(desk: Desk) {
         }
         let Some(now) = membership_of(&desk) else { continue };
         let Some(step) = next(&desk.model.state(), &now, desk.node) else { continue };
+        if !can_go_on_after(&step, &now) {
+            tracing::warn!(?step, "too few of these voters answer: the membership stays until they do");
+            tokio::time::sleep(LOOK_EVERY * 4).await;
+            continue;
+        }
         tracing::info!(?step, "changing the membership");
         match tokio::time::timeout(CHANGE_MAX, take(&desk, step.clone())).await {
             Ok(Ok(())) => {}
@@ -119,6 +124,14 @@ fn next(state: &State, now: &Now, own: u64) -> Option<StepTo> {
         }
     }
     None
+}
+
+/// Whether enough of the voters that a step leaves are there to commit it: a change that cannot be committed takes the
+/// cluster with it. One that was begun is ended in any case.
+fn can_go_on_after(step: &StepTo, now: &Now) -> bool {
+    let StepTo::Voters(voters) = step else { return true };
+    let alive = now.views.iter().filter(|view| voters.contains(&view.id) && view.is_alive()).count();
+    now.half_done.is_some() || alive > voters.len() / 2
 }
 
 /// A data node votes only once it can serve every name there is.
@@ -227,6 +240,16 @@ mod tests {
         let half = Now { half_done: Some([1, 2].into()), ..now(&[1, 2, 3], &[]) };
         assert_eq!(next(&state, &half, 1), Some(StepTo::Voters([1, 2].into())));
         assert_eq!(next(&state, &now(&[1, 2], &[3]), 1), Some(StepTo::Drop(3)));
+    }
+
+    #[test]
+    fn no_step_is_taken_to_voters_that_could_not_commit_it() {
+        let step = StepTo::Voters([1, 4].into());
+        let mut four = now(&[1, 2, 3, 4], &[]);
+        assert!(can_go_on_after(&step, &four));
+        four.views[3].silent_for_millis = None;
+        assert!(!can_go_on_after(&step, &four));
+        assert!(can_go_on_after(&StepTo::Voters([1, 2, 4].into()), &four));
     }
 
     #[test]

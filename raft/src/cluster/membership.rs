@@ -89,11 +89,15 @@ impl Desk {
 
     /// Lets a node in. A node of the same name is replaced if it is gone, and only then.
     pub(super) async fn admit(&self, new: NewMember) -> Result<Member, CallProblem> {
+        let _alone = self.membership.lock().await;
+        let views = self.settled_view().await;
         let state = self.model.state();
         let known = |state: &State| state.members().find(|member| member.instance == new.instance).cloned();
         if known(&state).is_none()
             && let Some(other) = state.members().find(|member| member.name == new.name)
-            && (other.id == self.node || self.view().iter().any(|view| view.id == other.id && view.is_alive()))
+            // One that the leader knows nothing of is not known to be gone.
+            && (other.id == self.node
+                || views.iter().find(|view| view.id == other.id).is_none_or(PeerView::is_alive))
         {
             let message = format!(
                 "node {} is called `{}` already and is alive; set another `name`, or stop that node first if this one is to take its place",
@@ -110,6 +114,8 @@ impl Desk {
 
     /// Lets a node go, unless that would endanger what is left.
     pub(super) async fn dismiss(&self, id: u64, force: bool) -> Result<(), CallProblem> {
+        // One at a time: each looks at what the one before has left.
+        let _alone = self.membership.lock().await;
         let state = self.model.state();
         if state.member(id).is_none() {
             return if state.was_removed(id) {
@@ -208,7 +214,9 @@ impl Desk {
 
 /// Why a node must not go; nothing if it may. `force` accepts what loses safety, but never what loses the cluster.
 fn danger(state: &State, views: &[PeerView], id: u64, force: bool) -> Option<String> {
-    let left: Vec<&PeerView> = views.iter().filter(|view| view.voter && view.id != id).collect();
+    // A node whose removal is under way votes still, but not for long.
+    let stays = |view: &&PeerView| view.voter && view.id != id && state.member(view.id).is_some();
+    let left: Vec<&PeerView> = views.iter().filter(stays).collect();
     let alive = left.iter().filter(|view| view.is_alive()).count();
     let needed = left.len() / 2 + 1;
     let goes = views.iter().find(|view| view.id == id);

@@ -85,7 +85,7 @@ pub(super) fn open(options: Options, tuning: Tuning) -> Result<Cluster, OpenErro
     let runtime = runtime()?;
     let not_before = Instant::now() + tuning.timing.election_max + GUARD_MARGIN;
     let credentials = options.peers.as_ref().map(|peers| peers.credentials.clone());
-    let dialer = Dialer::new(identity.clone(), credentials, tuning.timing.election_max);
+    let dialer = Dialer::new(identity.clone(), credentials, tuning.timing.election_max + tuning.vip_wait);
     let started = runtime.block_on(start(storage, &identity, tuning, &health, dialer.clone()));
     let (raft, caught_up) = match started {
         Ok(started) => started,
@@ -108,6 +108,7 @@ pub(super) fn open(options: Options, tuning: Tuning) -> Result<Cluster, OpenErro
         inflight: Arc::new(Semaphore::new(INFLIGHT_UNITS_MAX as usize)),
         hand_over: Arc::default(),
         whispers: super::whisper::Whispers::default(),
+        membership: Arc::default(),
     };
     runtime.spawn(catch_up(raft.clone(), caught_up.clone(), health.clone()));
     runtime.spawn(watch_over(raft.clone(), health.clone()));
@@ -115,7 +116,7 @@ pub(super) fn open(options: Options, tuning: Tuning) -> Result<Cluster, OpenErro
     if let Some(peers) = options.peers {
         let answering = Answering {
             identity: identity.clone(),
-            lease: tuning.timing.election_max,
+            lease: tuning.timing.election_max + tuning.vip_wait,
             raft: desk.raft.clone(),
             model: model.clone(),
             snapshots: snapshots.clone(),

@@ -68,6 +68,8 @@ pub struct Tuning {
     pub keep_behind_snapshot: u64,
     /// Bytes of log between two snapshots: large commands are fewer.
     pub snapshot_every_bytes: u64,
+    /// How long a new holder of the VIP waits for the old one to be mute. All nodes must count alike, and are asked.
+    pub vip_wait: Duration,
     /// The cluster the directory must be of, if that is known.
     pub expect_cluster: Option<[u8; 16]>,
     /// Always `On` outside one test.
@@ -82,6 +84,7 @@ impl Default for Tuning {
             snapshot_every: 10_000,
             keep_behind_snapshot: 1_000,
             snapshot_every_bytes: 64 * 1024 * 1024,
+            vip_wait: Duration::ZERO,
             expect_cluster: None,
             syncing: Syncing::On,
         }

@@ -8,11 +8,14 @@ use super::dial::Dialer;
 use super::mux::{Mux, MuxError};
 use super::wire::{Answer, Ask, CallAnswer, CallProblem, Channel};
 
+/// The connection to one node, or room for it.
+type Slot = Arc<tokio::sync::Mutex<Option<Mux>>>;
+
 /// Keeps one connection per node.
 #[derive(Clone)]
 pub(crate) struct Calls {
     dialer: Dialer,
-    open: Arc<Mutex<HashMap<u64, Mux>>>,
+    open: Arc<Mutex<HashMap<u64, Slot>>>,
 }
 
 /// Why a call has no answer.
@@ -59,15 +62,14 @@ impl Calls {
     }
 
     async fn mux(&self, target: u64, address: &str) -> std::io::Result<Mux> {
-        if let Some(mux) = self.lock().get(&target).filter(|mux| !mux.is_closed()) {
+        let slot = self.open.lock().unwrap_or_else(PoisonError::into_inner).entry(target).or_default().clone();
+        // One dials, the others wait for it.
+        let mut slot = slot.lock().await;
+        if let Some(mux) = slot.as_ref().filter(|mux| !mux.is_closed()) {
             return Ok(mux.clone());
         }
         let mux = Mux::start(self.dialer.dial(target, address, Channel::Calls).await?);
-        self.lock().insert(target, mux.clone());
+        *slot = Some(mux.clone());
         Ok(mux)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Mux>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

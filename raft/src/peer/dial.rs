@@ -19,6 +19,21 @@ use crate::codec::Identity;
 /// How long opening a stream may take.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// A connection on which nothing that was sent is acknowledged for so long is over: the network was cut, and what is
+/// dialled anew after that works at once.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(2);
+/// An idle connection is asked after such a time, and then again and again until the other end is taken for gone.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// Makes a connection notice that its other end is gone.
+pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = socket2::SockRef::from(stream);
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
+    socket
+        .set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE).with_retries(3))
+}
+
 /// What it takes to dial any peer; clones share it.
 #[derive(Clone)]
 pub(crate) struct Dialer {
@@ -56,7 +71,7 @@ impl Dialer {
             return Err(io::Error::other("its address is not known yet"));
         }
         let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
+        prepare(&stream)?;
         let name = ServerName::try_from(node_name(&identity.cluster, target)).map_err(io::Error::other)?;
         let connector = TlsConnector::from(credentials.client_config(ALPN_RAFT));
         let mut stream = connector.connect(name, stream).await?;

@@ -1,8 +1,9 @@
 //! The other end: takes connections from peers, checks who they are, and answers.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -14,6 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::dial::prepare;
 use super::tls::{Credentials, bears};
 use super::wire::{
     Answer, AppendAnswer, AppendAsk, Ask, CallAnswer, CallProblem, Channel, Hello, Numbered, SnapshotAsk, TransferAsk,
@@ -28,8 +30,13 @@ use crate::type_config::{Snapshot, SnapshotMeta, TypeConfig, Vote};
 
 /// Connections from peers at once; a handful of nodes with a handful of purposes each, and joins.
 const CONNECTIONS_MAX: usize = 256;
+/// Connections that may be saying who they are at once, in all and from one address.
+const STRANGERS_MAX: usize = 128;
+const STRANGERS_PER_ADDRESS_MAX: usize = 16;
 /// How long a connection may take to say who it is.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection of Raft's may be silent.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Calls of one connection that are worked on at once.
 const CALLS_MAX: usize = 512;
 /// A snapshot beyond this is not believed.
@@ -57,6 +64,41 @@ pub(crate) struct Answering {
     pub(crate) calls: CallHandler,
 }
 
+/// Connections that have not said who they are, by where they come from.
+#[derive(Default)]
+struct Strangers(Mutex<HashMap<IpAddr, usize>>);
+
+/// One of them; counted until dropped.
+struct Stranger {
+    of: Arc<Strangers>,
+    from: IpAddr,
+}
+
+impl Strangers {
+    fn admit(self: &Arc<Self>, from: IpAddr) -> Option<Stranger> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.values().sum::<usize>() >= STRANGERS_MAX
+            || counts.get(&from).is_some_and(|count| *count >= STRANGERS_PER_ADDRESS_MAX)
+        {
+            return None;
+        }
+        *counts.entry(from).or_default() += 1;
+        Some(Stranger { of: self.clone(), from })
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let mut counts = self.of.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.from) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.from);
+            }
+        }
+    }
+}
+
 /// The listening end.
 pub(crate) struct Server {
     pub(crate) listener: TcpListener,
@@ -69,9 +111,9 @@ impl Server {
     /// Takes connections for ever.
     pub(crate) async fn run(self) {
         let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let strangers = Arc::new(Strangers::default());
         let server = Arc::new(self);
         loop {
-            let Ok(permit) = permits.clone().acquire_owned().await else { return };
             let (stream, address) = match server.listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -80,18 +122,25 @@ impl Server {
                     continue;
                 }
             };
-            let server = server.clone();
+            // Anybody can connect; who has not said who it is must not keep out those who can.
+            let Some(stranger) = strangers.admit(address.ip()) else { continue };
+            let (server, permits) = (server.clone(), permits.clone());
             tokio::spawn(async move {
-                let _permit = permit;
-                if let Err(error) = server.serve(stream, address).await {
+                if let Err(error) = server.serve(stream, address, stranger, &permits).await {
                     tracing::debug!(%address, %error, "a connection from a peer ended");
                 }
             });
         }
     }
 
-    async fn serve(&self, stream: TcpStream, address: SocketAddr) -> io::Result<()> {
-        stream.set_nodelay(true)?;
+    async fn serve(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        stranger: Stranger,
+        permits: &Semaphore,
+    ) -> io::Result<()> {
+        prepare(&stream)?;
         let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.handshake(stream)).await;
         let (mut stream, http) = handshake.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         if http {
@@ -107,6 +156,10 @@ impl Server {
         if let Welcome::Refused(why) = &verdict {
             tracing::warn!(%address, why, "a peer was turned away");
         }
+        drop(stranger);
+        let Ok(_permit) = permits.try_acquire() else {
+            return Err(io::Error::other("too many connections from peers"));
+        };
         match (verdict, hello.channel) {
             (Welcome::Come, Channel::Raft) => self.answering.converse(stream).await,
             (Welcome::Come, Channel::Calls) => self.answering.take_calls(stream).await,
@@ -156,7 +209,7 @@ impl Server {
         let lease = u64::try_from(self.answering.lease.as_millis()).unwrap_or(u64::MAX);
         if hello.lease_millis != lease {
             return Welcome::Refused(format!(
-                "its lease is {} ms, this node's {lease} ms: `timing` must be the same in every node's configuration",
+                "it counts with {} ms until another one may hold the VIP, this node with {lease} ms: `timing` and `fence` must be the same in every node's configuration",
                 hello.lease_millis
             ));
         }
@@ -167,7 +220,11 @@ impl Server {
 impl Answering {
     /// Raft's own messages: in order, each answered before the next is read.
     async fn converse(&self, mut stream: TlsStream<TcpStream>) -> io::Result<()> {
-        while let Some(Numbered { number, body }) = receive::<Numbered<Ask>>(&mut stream).await? {
+        loop {
+            // Raft dials again when it has something to say; whoever is silent for so long may be gone for good.
+            let heard = tokio::time::timeout(SILENCE_MAX, receive::<Numbered<Ask>>(&mut stream)).await;
+            let heard = heard.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            let Some(Numbered { number, body }) = heard else { return Ok(()) };
             let body = match body {
                 Ask::Append(ask) => self.append(ask).await,
                 Ask::Vote(ask) => self.vote(ask).await,
@@ -176,7 +233,6 @@ impl Answering {
             };
             send(&mut stream, &Numbered { number, body }).await?;
         }
-        Ok(())
     }
 
     async fn append(&self, ask: AppendAsk) -> Answer {

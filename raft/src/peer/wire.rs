@@ -264,7 +264,7 @@ mod tests {
 
     /// Everything one node asks of another.
     fn asks() -> Vec<Ask> {
-        let entry = crate::codec::LogEntry { position: position(), payload: Payload::Members(Members::default()) };
+        let entry = LogEntry { position: position(), payload: Payload::Members(Members::default()) };
         let command = Command {
             actor: "ci".into(),
             at: Timestamp(1),
@@ -335,11 +335,11 @@ mod tests {
             answers().into_iter().map(|body| frame(&Numbered { number: 5, body }).unwrap()).collect();
         let digests = [digest_of(&hellos), digest_of(&welcomes), digest_of(&asked), digest_of(&answered)];
         assert_eq!(digests, GOLDEN);
-        for (frame, ask) in asked.iter().zip(asks()) {
-            assert_eq!(decode::<Numbered<Ask>>(frame).unwrap().body, ask);
+        for (sent, ask) in asked.iter().zip(asks()) {
+            assert_eq!(decode::<Numbered<Ask>>(sent).unwrap().body, ask);
         }
-        for frame in &answered {
-            assert_eq!(&super::frame(&decode::<Numbered<Answer>>(frame).unwrap()).unwrap(), frame);
+        for sent in &answered {
+            assert_eq!(&frame(&decode::<Numbered<Answer>>(sent).unwrap()).unwrap(), sent);
         }
     }
 

@@ -131,7 +131,8 @@ impl Step<'_> {
             let message = "only a node of the cluster can hold the VIP";
             return Err(refuse(RefusalCode::NotFound, "vip", message, "let the node join first"));
         }
-        let orderly = self.state.vip.is_none_or(|before| before.released || before.holder == holder);
+        let orderly =
+            self.state.vip.is_none_or(|before| before.released || (before.holder == holder && before.orderly));
         let record = VipRecord { holder, epoch: self.index(), released: false, orderly, since: self.at() };
         Ok(self.write(Effect::Updated, Record::Vip(record)))
     }

@@ -119,8 +119,8 @@ pub struct VipRecord {
     pub epoch: LogIndex,
     /// Whether the holder has let go of it in order.
     pub released: bool,
-    /// Whether nobody else could still have held it when it was claimed: there was no holder before, it had let go, or it
-    /// was this very node.
+    /// Whether nobody else could still have held it when it was claimed: there was no holder before, or it had let go, or
+    /// this very node had claimed it in order. A claim that is made again inherits the doubt of the first.
     pub orderly: bool,
     /// When it was claimed, by the holder's clock.
     pub since: Timestamp,
