@@ -15,6 +15,7 @@ pub mod dnsmasq;
 pub mod evidence;
 pub mod fault;
 pub mod firmware;
+pub mod grpc;
 pub mod guest;
 pub mod initramfs;
 pub mod lab;

@@ -116,7 +116,7 @@ impl Node {
         let text = format!(
             "data_dir = \"{}\"\ninterface = \"eth0\"\nadvertise = \"{}\"\n{top}\n\
              [listen]\nboot_http = \"0.0.0.0:8080\"\nadmin = \"0.0.0.0:8443\"\n\
-             tftp = \"0.0.0.0:69\"\ndhcp = \"on\"\n{listen}\n[log]\nformat = \"human\"\nlevel = \"{level}\"\n",
+             tftp = \"0.0.0.0:69\"\ndhcp = \"on\"\ngrpc = \"0.0.0.0:8081\"\n{listen}\n[log]\nformat = \"human\"\nlevel = \"{level}\"\n",
             self.data().display(),
             self.host.address(),
         );

@@ -14,6 +14,8 @@ pub mod client;
 pub mod config;
 pub mod dhcp;
 pub mod go_json;
+pub mod grpc;
+pub mod https;
 pub mod idle;
 pub mod import;
 pub mod loaders;

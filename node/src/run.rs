@@ -25,7 +25,7 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::membership::{DataDir, Founding, Standing};
 use crate::tasks::Tasks;
-use crate::{admin, dhcp, peers, tftp, vip};
+use crate::{dhcp, https, peers, tftp, vip};
 
 use bind::Bound;
 use build::{Built, Held};
@@ -163,6 +163,7 @@ fn start(built: Built) -> Tasks {
         catalog,
         replicator,
         admin: router,
+        grpc,
         peers: peer_router,
         arriving,
         reporter,
@@ -216,8 +217,14 @@ fn start(built: Built) -> Tasks {
             Ok(())
         });
     }
+    if let Some(listener) = bound.grpc {
+        let (router, callers) = grpc;
+        tasks.start("grpc", ANSWERS_DEADLINE, |stop| async move {
+            https::serve(listener, callers, router, stop.cancelled_owned()).await
+        });
+    }
     tasks.start("admin api", ANSWERS_DEADLINE, |stop| async move {
-        admin::serve(bound.admin, tls, router, stop.cancelled_owned()).await
+        https::serve(bound.admin, tls, router, stop.cancelled_owned()).await
     });
     tasks
 }

@@ -19,7 +19,7 @@ use super::error::{Answer, ApiError, PROBLEMS_MAX};
 use super::json::{self, Members};
 use super::warnings::{self, Warning};
 use super::write::{Change, Done, Write, effect_name, key_of};
-use super::{Context, view};
+use super::{Context, templates, view};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +37,9 @@ struct Request {
     /// Name bytes although only one node holds them.
     #[serde(default)]
     allow_single_copy: bool,
+    /// Store templates of which no machine can be given anything.
+    #[serde(default)]
+    allow_unusable: bool,
     /// Bytes that will have been uploaded by the time it is done; only for a dry run.
     #[serde(default)]
     promised: Vec<Digest>,
@@ -159,9 +162,13 @@ fn change_of(context: &Context, caller: &Caller, request: Request, repeated: boo
     let mut first_of: BTreeMap<RecordKey, usize> = BTreeMap::new();
     for (at, item) in request.items.into_iter().enumerate() {
         let read = document::read(context, &state, item, None, stored).and_then(|edit| {
-            if matches!(edit.edit, Edit::PutSettings(_)) {
+            match &edit.edit {
                 // As on their own path.
-                caller.must_be(Role::Admin).map_err(|error| error.at("kind"))?;
+                Edit::PutSettings(_) => caller.must_be(Role::Admin).map_err(|error| error.at("kind"))?,
+                Edit::PutTemplate(template) => {
+                    templates::usable(context, &state, template, repeated || request.allow_unusable)?;
+                }
+                _ => {}
             }
             let before = key_of(&edit.edit).and_then(|key| first_of.insert(key.clone(), at).map(|first| (key, first)));
             before.map_or(Ok(edit), |(key, first)| {

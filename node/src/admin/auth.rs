@@ -1,6 +1,5 @@
 //! Who asks, and whether they may: bearer tokens looked up in the replicated state.
 
-use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use tracing::warn;
 use super::error::{Answer, ApiError};
 use super::secret::Secret;
 use super::{Context, clock};
+use crate::https::Peer;
 
 /// How many refused callers are logged in one `LOG_EVERY`.
 const LOGGED_MAX: u32 = 10;
@@ -32,10 +32,6 @@ pub(super) struct Caller {
     /// What it may do.
     pub(super) role: Role,
 }
-
-/// The address a request came from, put into its extensions by `serve`.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub SocketAddr);
 
 /// Lets a request pass if its bearer may do what the route needs.
 pub(super) async fn require(

@@ -1,8 +1,8 @@
 //! The admin API: REST below `/api/v1`, for operators, for programs and for the command line.
 //!
 //! `routes` is the table of everything that can be asked, and by whom. A write becomes edits (`document`), is proposed
-//! as one command (`write`) and answered with the log index. `error` turns what goes wrong into an answer. `serve`
-//! holds the sockets, `tls` the certificates, `bootstrap` the first token.
+//! as one command (`write`) and answered with the log index. `error` turns what goes wrong into an answer. `tls` holds
+//! the certificates, `bootstrap` the first token.
 
 mod apply;
 mod assets;
@@ -24,7 +24,6 @@ mod picture;
 mod request_id;
 mod routes;
 mod secret;
-mod serve;
 mod settings;
 mod status;
 mod templates;
@@ -43,12 +42,15 @@ use raft::state::TemplateKind;
 use raft::types::Digest;
 
 use crate::assets::Store;
+use crate::https::Service;
 use crate::replication::Replicator;
 
-pub use auth::{Peer, RefusedCallers};
+pub use auth::RefusedCallers;
 pub use routes::router;
 pub use secret::{NotAToken, Secret};
-pub use serve::{BindError, Listener, bind, serve};
+
+/// What `https` calls the API.
+pub static SERVICE: Service = Service { name: "admin API", key: "listen.admin", tells_failures: false };
 
 /// What the API works with; cheap to clone.
 #[derive(Clone)]

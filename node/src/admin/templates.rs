@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, ETAG};
 use raft::command::Edit;
-use raft::state::{TEMPLATE_BYTES_MAX, Template, TemplateKind};
+use raft::state::{ScriptStyle, TEMPLATE_BYTES_MAX, Template, TemplateKind};
 use raft::types::Digest;
 use serde::Deserialize;
 
@@ -80,9 +80,18 @@ pub(super) async fn read(
     Ok(response)
 }
 
+/// How a template may be written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct About {
+    /// Store it although no machine can be given what it makes.
+    allow_unusable: bool,
+}
+
 pub(super) async fn write(
     State(context): State<Context>,
     Names((kind, name)): Names<(String, String)>,
+    Asked(about): Asked<About>,
     write: Write,
     headers: HeaderMap,
     body: Body,
@@ -90,7 +99,32 @@ pub(super) async fn write(
     let kind = kind_of(&kind)?;
     let content = whole(&headers, body, TEMPLATE_BYTES_MAX).await?;
     let digest = Digest::of(&content);
-    write.one(&context, Edit::PutTemplate(Template { kind, name, content }), digest).await
+    let template = Template { kind, name, content };
+    let (checked, reader) = (template, context.clone());
+    let template = blocking(move || {
+        usable(&reader, &reader.cluster.read(), &checked, about.allow_unusable)?;
+        Ok(checked)
+    })
+    .await?;
+    write.one(&context, Edit::PutTemplate(template), digest).await
+}
+
+/// Refuses a template of which no machine could be given anything, unless that is allowed, or matchbox is to be matched to the
+/// byte: it stores anything.
+///
+/// # Errors
+/// `unusable_template`, with the place in it.
+pub(super) fn usable(context: &Context, state: &raft::state::State, template: &Template, allow: bool) -> Answer<()> {
+    let exact = state.settings().is_some_and(|settings| settings.value.script_style == ScriptStyle::Matchbox);
+    if allow || exact {
+        return Ok(());
+    }
+    let checked = (context.checks.template)(template.kind, &template.name, &template.content);
+    checked.map_err(|problem| {
+        let hint =
+            "correct it, or store it all the same (--allow-unusable, `allow_unusable`): machines that fetch it get 404";
+        ApiError::unprocessable("unusable_template", problem, hint).at("content")
+    })
 }
 
 pub(super) async fn delete(

@@ -72,6 +72,12 @@ impl Tls {
         Ok(())
     }
 
+    /// What is shown, for another port of this node.
+    #[must_use]
+    pub fn shown(&self) -> Arc<dyn ResolvesServerCert> {
+        self.shown.clone()
+    }
+
     /// For the acceptor.
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {

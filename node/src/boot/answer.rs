@@ -205,7 +205,7 @@ impl Request<'_> {
         let state = self.context.questions.state();
         let labels = self.labels();
         let group = config::group_of(&state, &labels);
-        match group.and_then(|group| config::data(&group.value, &labels.map, self.query)) {
+        match group.and_then(|group| config::data(&group.value, config::numbers_of(&state), &labels.map, self.query)) {
             Ok(data) => {
                 self.seen(&labels, Event::Metadata);
                 // Matchbox has the words the wrong way round, and its clients have lived with it.

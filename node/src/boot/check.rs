@@ -2,7 +2,7 @@
 
 use raft::state::TemplateKind;
 
-use super::ignition;
+use super::{butane, ignition};
 use crate::template::Template;
 
 /// Whether a template has words by which a short one can take long: loops, templates in templates, wide formats. One that
@@ -14,30 +14,31 @@ pub(super) fn repeats(content: &[u8]) -> bool {
         .any(|word| content.windows(word.len()).any(|window| window == *word))
 }
 
-/// Makes what is served of an Ignition template.
-///
-/// # Errors
-/// If it cannot be served.
-pub(super) fn ignition(name: &str, content: &[u8]) -> Result<Vec<u8>, String> {
-    if !name.ends_with(".ign") && !name.ends_with(".ignition") {
-        return Err("it is a Butane config, which this version cannot translate; \
-             translate it with `butane` and store the result under a name that ends in `.ign`"
-            .into());
-    }
-    ignition::reserialise(content)
+/// Whether a template of kind `ignition` is a Butane config, which is rendered and translated; else it is Ignition as it is.
+#[must_use]
+pub(super) fn is_butane(name: &str) -> bool {
+    !name.ends_with(".ign") && !name.ends_with(".ignition")
 }
 
-/// Tells, before any machine asks, whether a template would be refused whatever the request: a syntax error, a Butane
-/// config, an Ignition config that breaks the rules of its version.
+/// Tells, before any machine asks, whether a template would be refused whatever the request: a syntax error, an Ignition
+/// config that breaks the rules of its version, a Butane config that cannot be translated or has fields nobody knows.
 ///
 /// # Errors
 /// Why it would be refused, and what to do about it.
 pub fn check_template(kind: TemplateKind, name: &str, content: &[u8]) -> Result<(), String> {
+    let parsed = || Template::parse(content).map(drop).map_err(|error| error.to_string());
     match kind {
-        TemplateKind::Ignition => ignition(name, content).map(drop),
-        TemplateKind::Generic | TemplateKind::Cloud => {
-            Template::parse(content).map(drop).map_err(|error| error.to_string())
+        TemplateKind::Ignition if is_butane(name) => {
+            parsed()?;
+            // What has actions in it can be judged only once it is rendered.
+            if content.windows(2).any(|pair| pair == b"{{") {
+                return Ok(());
+            }
+            let unknown = butane::check(content)?;
+            if unknown.is_empty() { Ok(()) } else { Err(unknown.join("; ")) }
         }
+        TemplateKind::Ignition => ignition::reserialise(content).map(drop),
+        TemplateKind::Generic | TemplateKind::Cloud => parsed(),
     }
 }
 
@@ -71,7 +72,11 @@ mod tests {
             (TemplateKind::Ignition, "a.ign", good, ""),
             (TemplateKind::Ignition, "a.ign", "{", "EOF"),
             (TemplateKind::Ignition, "a.ign", r#"{"ignition":{}}"#, "ignition.version"),
-            (TemplateKind::Ignition, "a.yaml", good, "Butane"),
+            (TemplateKind::Ignition, "a.yaml", good, "variant"),
+            (TemplateKind::Ignition, "a.yaml", "variant: fcos\nversion: 1.5.0\n", ""),
+            (TemplateKind::Ignition, "a.yaml", "variant: fcos\nversion: 1.5.0\nstorage: {fils: []}\n", "storage.fils"),
+            (TemplateKind::Ignition, "a.yaml", "variant: {{.variant}}\n", ""),
+            (TemplateKind::Ignition, "a.yaml", "variant: {{if}}\n", "if"),
             (TemplateKind::Generic, "a.yaml", "{{.missing}}", ""),
             (TemplateKind::Generic, "a", "{{if}}", "if"),
             (TemplateKind::Cloud, "a", "#cloud-config\n{{end}}", "end"),

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use raft::state::{Group, Profile, State, Stored, TemplateKind, normal_selector};
+use raft::state::{Group, Profile, ScriptStyle, State, Stored, TemplateKind, normal_selector};
 use raft::types::LogIndex;
 
-use super::check::{check_cloud, ignition, repeats};
+use super::check::{check_cloud, is_butane, repeats};
 use super::guard::{self, Interpreter};
 use super::labels::Labels;
 use super::path;
 use super::script::{BASE_URL, expand_base_url};
-use crate::template::{self, Template};
+use super::{butane, ignition};
+use crate::template::{self, Numbers, Template};
 
 /// Why a machine gets no config or script; it sees a bare 404, the operator this.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -151,6 +152,7 @@ pub(super) struct Job {
     labels: Labels,
     raw_query: String,
     base_url: String,
+    numbers: Numbers,
 }
 
 impl Job {
@@ -178,7 +180,8 @@ impl Job {
             name: wanted.clone(),
         })?;
         let (group, raw_query) = (choice.group.clone(), raw_query.to_owned());
-        Ok(Self { kind, template, group, labels, raw_query, base_url })
+        let numbers = numbers_of(state);
+        Ok(Self { kind, template, group, labels, raw_query, base_url, numbers })
     }
 
     /// The name of the template.
@@ -191,8 +194,11 @@ impl Job {
     #[must_use]
     pub(super) fn is_heavy(&self) -> bool {
         let content = &self.template.value.content;
-        content.len() + self.group.value.metadata.len() > HEAVY_BYTES
-            || self.kind != TemplateKind::Ignition && repeats(content)
+        content.len() + self.group.value.metadata.len() > HEAVY_BYTES || !self.is_plain_ignition() && repeats(content)
+    }
+
+    fn is_plain_ignition(&self) -> bool {
+        self.kind == TemplateKind::Ignition && !is_butane(self.name())
     }
 
     /// Makes the config.
@@ -200,11 +206,15 @@ impl Job {
     /// # Errors
     /// If the template fails, or gives what cannot be served; never a part of a config.
     pub(super) fn run(&self, parser: &Parser) -> Result<Vec<u8>, Refusal> {
-        if self.kind == TemplateKind::Ignition {
-            let content = ignition(self.name(), &self.template.value.content).map_err(|error| self.refuse(error))?;
+        if self.is_plain_ignition() {
+            let content = ignition::reserialise(&self.template.value.content).map_err(|error| self.refuse(error))?;
             return Ok(self.with_base_url(content));
         }
+        // Before it is translated: text within a config is escaped there.
         let content = self.with_base_url(self.render(parser)?);
+        if self.kind == TemplateKind::Ignition {
+            return butane::translate(&content).map_err(|problem| self.refuse(problem));
+        }
         if self.kind == TemplateKind::Cloud {
             check_cloud(&content).map_err(|problem| self.refuse(problem))?;
         }
@@ -215,7 +225,7 @@ impl Job {
     fn render(&self, parser: &Parser) -> Result<Vec<u8>, Refusal> {
         let template = parser.parse(&self.template).map_err(|error| self.refuse(error))?;
         let render = |labels: &BTreeMap<String, String>, raw_query: &str| {
-            let data = data(&self.group.value, labels, raw_query)?;
+            let data = data(&self.group.value, self.numbers, labels, raw_query)?;
             template.render(&data).map_err(|error| self.refuse(error))
         };
         let content = render(&self.labels.map, &self.raw_query)?;
@@ -248,12 +258,21 @@ impl Job {
     }
 }
 
+/// What becomes of whole numbers in metadata: nothing, unless matchbox is to be matched to the byte.
+pub(super) fn numbers_of(state: &State) -> Numbers {
+    match state.settings().map(|settings| settings.value.script_style) {
+        Some(ScriptStyle::Matchbox) => Numbers::Floats,
+        Some(ScriptStyle::Robust) | None => Numbers::Whole,
+    }
+}
+
 /// What templates and `/metadata` see.
 ///
 /// # Errors
 /// If the group's metadata is no JSON object, which is checked before it is stored.
 pub(super) fn data(
     group: &Group,
+    numbers: Numbers,
     labels: &BTreeMap<String, String>,
     raw_query: &str,
 ) -> Result<template::Value, Refusal> {
@@ -261,5 +280,5 @@ pub(super) fn data(
     let metadata: Option<serde_json::Map<String, serde_json::Value>> =
         if group.metadata.is_empty() { None } else { Some(serde_json::from_str(&group.metadata).map_err(refuse)?) };
     let selector = normal_selector(&group.selector).unwrap_or_default();
-    Ok(template::data(metadata.as_ref(), &selector, labels, raw_query))
+    Ok(template::data(metadata.as_ref(), numbers, &selector, labels, raw_query))
 }

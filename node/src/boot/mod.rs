@@ -5,6 +5,7 @@
 
 mod answer;
 mod body;
+mod butane;
 mod check;
 mod config;
 mod content;

@@ -119,6 +119,11 @@ impl Authority {
         Ok(Digest::of(&first[0]))
     }
 
+    /// Something is wrong with its certificate.
+    pub fn unusable(&self, what: impl std::fmt::Display) -> CertError {
+        CertError::new(&self.file, GENERATED_HINT, what)
+    }
+
     pub(super) fn file(&self) -> &Path {
         &self.file
     }

@@ -17,7 +17,7 @@ use super::{CertError, GENERATED_HINT, provider};
 
 const DAY: u64 = 86_400;
 /// How long a certificate is valid: the most that every client accepts.
-const LEAF_DAYS: u64 = 820;
+pub const LEAF_DAYS: u64 = 820;
 /// A certificate with less than this left is replaced.
 const RENEW_DAYS: u64 = 400;
 
@@ -90,22 +90,59 @@ impl Leaf {
     }
 
     fn issue(&self, authority: &Authority, dir: &Path, names: &[String], now: SystemTime) -> Result<(), CertError> {
-        let (file, key_file) = (dir.join(self.file), dir.join(self.key_file));
-        let failed = |error: rcgen::Error| {
-            CertError::new(&file, GENERATED_HINT, format!("no certificate could be made: {error}"))
-        };
+        let wanted = Wanted { name: "Raftboot", names, usages: self.usages, days: LEAF_DAYS };
+        let (chain, key) = wanted.issue(authority, now)?;
+        // A certificate that does not fit its key is noticed and replaced at the next look.
+        store(&dir.join(self.key_file), &key, 0o600)?;
+        store(&dir.join(self.file), &chain, 0o644)
+    }
+}
+
+/// What a certificate is to say.
+struct Wanted<'a> {
+    name: &'a str,
+    names: &'a [String],
+    usages: &'a [ExtendedKeyUsagePurpose],
+    days: u64,
+}
+
+impl Wanted<'_> {
+    /// The certificate and its new key, as PEM.
+    fn issue(&self, authority: &Authority, now: SystemTime) -> Result<(String, String), CertError> {
+        let failed = |error: rcgen::Error| authority.unusable(format!("no certificate could be made: {error}"));
         let key = KeyPair::generate().map_err(failed)?;
-        let mut params = CertificateParams::new(names).map_err(failed)?;
-        params.distinguished_name = common_name("Raftboot");
+        let mut params = CertificateParams::new(self.names).map_err(failed)?;
+        params.distinguished_name = common_name(self.name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = self.usages.to_vec();
         params.use_authority_key_identifier_extension = true;
-        set_validity(&mut params, now, LEAF_DAYS);
+        set_validity(&mut params, now, self.days);
         let chain = authority.sign(&key, &params, now).map_err(failed)?.pem();
-        // A certificate that does not fit its key is noticed and replaced at the next look.
-        store(&key_file, &key.serialize_pem(), 0o600)?;
-        store(&file, &chain, 0o644)
+        Ok((chain, key.serialize_pem()))
     }
+}
+
+/// A client's certificate and its new key, as PEM. The holder may change what machines boot, over gRPC; `name` is how the
+/// log calls it.
+///
+/// # Errors
+/// When the CA cannot be used.
+pub fn client(authority: &Authority, name: &str, days: u64, now: SystemTime) -> Result<(String, String), CertError> {
+    Wanted { name, names: &[], usages: &[ExtendedKeyUsagePurpose::ClientAuth], days }.issue(authority, now)
+}
+
+/// A server's certificate for those names and addresses and its new key, as PEM.
+///
+/// # Errors
+/// When the CA cannot be used, or a name is none.
+pub fn server(
+    authority: &Authority,
+    names: &[String],
+    days: u64,
+    now: SystemTime,
+) -> Result<(String, String), CertError> {
+    let name = names.first().map_or("Raftboot", String::as_str);
+    Wanted { name, names, usages: &[ExtendedKeyUsagePurpose::ServerAuth], days }.issue(authority, now)
 }
 
 /// A chain and its key from PEM files, ready for rustls.

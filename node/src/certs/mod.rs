@@ -15,7 +15,7 @@ use rustls::crypto::{CryptoProvider, ring};
 
 pub use authority::{Authority, CA_FILE, CA_KEY_FILE};
 pub use files::{certificates, write_whole};
-pub use leaf::{Issued, Leaf, PEER, SERVER, certified};
+pub use leaf::{Issued, LEAF_DAYS, Leaf, PEER, SERVER, certified, client, server};
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]

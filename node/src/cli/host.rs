@@ -1,4 +1,4 @@
-//! What is done on this host itself, beside the admin API: founding and joining a cluster, clearing the VIP.
+//! What is done on this host itself, beside the admin API: founding and joining a cluster, certificates, clearing the VIP.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use raft::state::{NodeKind, TwoNode};
 use serde::Serialize;
 
+use super::certificates::{self, CertCommand};
 use super::failure::Failure;
 use super::output::{Format, Terminal};
 use crate::config::Config;
@@ -20,6 +21,9 @@ pub enum HostCommand {
     Init(InitArguments),
     /// Make this node a member of a cluster; `serve` then starts it
     Join(JoinArguments),
+    /// Certificates of the cluster's CA
+    #[command(subcommand)]
+    Cert(CertCommand),
     /// The floating address on this host
     #[command(subcommand)]
     Vip(VipCommand),
@@ -44,7 +48,7 @@ pub struct Here {
 }
 
 impl Here {
-    fn config(&self) -> Result<Config, Failure> {
+    pub(super) fn config(&self) -> Result<Config, Failure> {
         let mut config =
             Config::load(self.config.as_deref()).map_err(|error| Failure::configuration(error.to_string(), ""))?;
         if let Some(dir) = &self.data_dir {
@@ -107,6 +111,7 @@ pub(super) fn perform(command: HostCommand, terminal: &mut Terminal<'_>) -> Resu
     match command {
         HostCommand::Init(arguments) => init(&arguments, terminal),
         HostCommand::Join(arguments) => join(arguments, terminal),
+        HostCommand::Cert(command) => certificates::run(command, terminal),
         HostCommand::Vip(VipCommand::Clear(here)) => {
             run::clear_vip(&here.config()?).map_err(|error| Failure::new(format!("{error:#}"), ""))
         }

@@ -1,10 +1,11 @@
 //! The command line: what can be said, and who does it.
 //!
-//! Everything but `serve`, `check-config`, `init`, `join` and `vip` is a client of the admin API. Exit codes: 0 done, 1 failed, 2 usage,
+//! Everything but `serve`, `check-config`, `init`, `join`, `cert` and `vip` is a client of the admin API. Exit codes: 0 done, 1 failed, 2 usage,
 //! 64 bad configuration (a token or a CA that cannot be read).
 
 mod apply;
 mod assets;
+mod certificates;
 mod cluster;
 mod connect;
 mod documents;

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::{Listen, Mistake};
 
 /// Keys that may be written; anything else is a typing error worth reporting.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 22] = [
     "data_dir",
     "name",
     "timing",
@@ -22,9 +22,13 @@ const KEYS: [&str; 18] = [
     "listen.tftp",
     "listen.dhcp",
     "listen.peer",
+    "listen.grpc",
     "tls.cert",
     "tls.key",
     "tls.names",
+    "grpc.cert",
+    "grpc.key",
+    "grpc.client_ca",
     "log.format",
     "log.level",
 ];

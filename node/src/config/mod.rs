@@ -27,6 +27,8 @@ const ADMIN: &str = "0.0.0.0:8443";
 const TFTP: &str = "0.0.0.0:69";
 /// Where the other nodes of the cluster connect; mutual TLS only.
 const PEER: &str = "0.0.0.0:7443";
+/// The service that clients of matchbox call; its port, so that their `endpoint` keeps working.
+const GRPC: &str = "0.0.0.0:8081";
 /// Debian's `ipxe` package puts its binaries here.
 const LOADER_DIRS: [&str; 2] = ["/usr/lib/ipxe", "/boot"];
 
@@ -61,6 +63,10 @@ pub struct Config {
     pub peer: SocketAddr,
     /// `host:port` that other nodes dial; `None`: the advertised address and the port of `peer`.
     pub peer_address: Option<String>,
+    /// Where the gRPC service listens.
+    pub grpc: Listen<SocketAddr>,
+    /// Own certificates for the gRPC service instead of those of the cluster's CA.
+    pub grpc_certificates: Option<GrpcCertificates>,
     /// An own certificate for the admin API instead of the generated one.
     pub certificate: Option<Certificate>,
     /// Further names and addresses the generated certificate is valid for.
@@ -87,6 +93,15 @@ pub struct Certificate {
     pub chain: PathBuf,
     /// The private key.
     pub key: PathBuf,
+}
+
+/// PEM files for the gRPC service, as matchbox has them in `/etc/matchbox`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrpcCertificates {
+    /// The server's chain and its key.
+    pub server: Certificate,
+    /// The CA whose client certificates are let in.
+    pub client_ca: PathBuf,
 }
 
 /// How to log.
@@ -187,6 +202,13 @@ impl Config {
             dhcp: written.listen("listen.dhcp", (), |text| (text == "on").then_some(()), "\"on\""),
             peer: written.parsed("listen.peer", "an address and port such as 0.0.0.0:7443").unwrap_or(default.peer),
             peer_address: written.text("peer_address"),
+            grpc: written.listen(
+                "listen.grpc",
+                default_grpc(),
+                |text| text.parse().ok(),
+                "an address and port such as 0.0.0.0:8081",
+            ),
+            grpc_certificates: GrpcCertificates::read(&mut written),
             certificate: match tls {
                 (Some(chain), Some(key)) => Some(Certificate { chain: chain.into(), key: key.into() }),
                 (None, None) => None,
@@ -233,7 +255,12 @@ impl Config {
     }
 
     fn check_ports(&self, written: &mut Written<'_>) {
-        let all = [("listen.boot_http", self.boot_http), ("listen.admin", self.admin), ("listen.peer", self.peer)];
+        let mut all =
+            vec![("listen.boot_http", self.boot_http), ("listen.admin", self.admin), ("listen.peer", self.peer)];
+        // What is not demanded makes room.
+        if let Listen::On(address) = self.grpc {
+            all.push(("listen.grpc", address));
+        }
         for (at, (key, address)) in all.iter().enumerate() {
             if address.port() == 0 {
                 written.wrong::<()>(key, "port 0 would be another one at every start: name a port");
@@ -269,6 +296,29 @@ fn same_port(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && overlap
 }
 
+impl GrpcCertificates {
+    /// All three files, or none of them.
+    fn read(written: &mut Written<'_>) -> Option<Self> {
+        let keys = ["grpc.cert", "grpc.key", "grpc.client_ca"];
+        let [chain, key, client_ca] = keys.map(|key| written.text(key));
+        match (chain, key, client_ca) {
+            (Some(chain), Some(key), Some(client_ca)) => {
+                Some(Self { server: Certificate { chain: chain.into(), key: key.into() }, client_ca: client_ca.into() })
+            }
+            (None, None, None) => None,
+            some => {
+                let there = [some.0.is_some(), some.1.is_some(), some.2.is_some()];
+                let first = there.iter().position(|there| *there).unwrap_or_default();
+                written.wrong(keys[first], "needs all of `grpc.cert`, `grpc.key` and `grpc.client_ca`")
+            }
+        }
+    }
+}
+
+fn default_grpc() -> SocketAddr {
+    GRPC.parse().expect("a constant socket address")
+}
+
 fn default_tftp() -> SocketAddr {
     TFTP.parse().expect("a constant socket address")
 }
@@ -290,6 +340,8 @@ impl Default for Config {
             dhcp: Listen::Auto(()),
             peer: PEER.parse().expect("a constant socket address"),
             peer_address: None,
+            grpc: Listen::Auto(default_grpc()),
+            grpc_certificates: None,
             certificate: None,
             names: Vec::new(),
             log: Log { json: false, filter: "info".into() },
@@ -340,7 +392,7 @@ mod tests {
     fn every_key_is_read() {
         let config = Config::parse(
             "data_dir = \"/srv/rb\"\nname = \"node-a\"\ntiming = \"vm\"\nfence = \"lifetime\"\npeer_address = \"a.lab:7444\"\ninterface = \"eth1\"\nadvertise = \"10.0.20.7\"\nloader_dirs = [\"/opt/ipxe\"]\n\
-             [listen]\nboot_http = \"10.0.20.7:8081\"\nadmin = \"127.0.0.1:9443\"\ntftp = \"off\"\ndhcp = \"on\"\npeer = \"10.0.20.7:7444\"\n\
+             [listen]\nboot_http = \"10.0.20.7:8081\"\nadmin = \"127.0.0.1:9443\"\ntftp = \"off\"\ndhcp = \"on\"\npeer = \"10.0.20.7:7444\"\ngrpc = \"10.0.20.7:8082\"\n[grpc]\ncert = \"/gc\"\nkey = \"/gk\"\nclient_ca = \"/ga\"\n\
              [tls]\ncert = \"/c\"\nkey = \"/k\"\nnames = [\"boot.lab\"]\n[log]\nformat = \"json\"\nlevel = \"debug\"\n",
         )
         .expect("nothing is wrong");
@@ -359,6 +411,9 @@ mod tests {
         assert_eq!((config.peer.port(), config.peer_address.as_deref()), (7444, Some("a.lab:7444")));
         assert_eq!(config.certificate, Some(Certificate { chain: "/c".into(), key: "/k".into() }));
         assert_eq!(config.names, ["boot.lab"]);
+        assert_eq!(config.grpc, Listen::On(([10, 0, 20, 7], 8082).into()));
+        let server = Certificate { chain: "/gc".into(), key: "/gk".into() };
+        assert_eq!(config.grpc_certificates, Some(GrpcCertificates { server, client_ca: "/ga".into() }));
         assert_eq!(config.log, Log { json: true, filter: "debug".into() });
     }
 
@@ -386,6 +441,17 @@ mod tests {
         assert_eq!(mistakes("[listen]\nadmin = \"127.0.0.1:8080\"\n"), [(2, "listen.admin".to_owned())]);
         assert_eq!(mistakes("[listen]\npeer = \"0.0.0.0:8443\"\n"), [(2, "listen.peer".to_owned())]);
         assert_eq!(mistakes("[listen]\npeer = \"0.0.0.0:0\"\n"), [(2, "listen.peer".to_owned())]);
+    }
+
+    #[test]
+    fn certificates_for_grpc_come_together() {
+        assert_eq!(mistakes("[grpc]\ncert = \"/c\"\nkey = \"/k\"\n"), [(2, "grpc.cert".to_owned())]);
+        assert_eq!(mistakes("[grpc]\nclient_ca = \"/c\"\n"), [(2, "grpc.client_ca".to_owned())]);
+        assert!(Config::parse("[listen]\nboot_http = \"0.0.0.0:8081\"\n").is_ok(), "the default makes room");
+        assert_eq!(
+            mistakes("[listen]\nboot_http = \"0.0.0.0:8081\"\ngrpc = \"0.0.0.0:8081\"\n"),
+            [(3, "listen.grpc".to_owned())]
+        );
     }
 
     #[test]

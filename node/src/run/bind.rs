@@ -9,13 +9,14 @@ use tracing::warn;
 
 use super::site::Site;
 use crate::config::{Config, Listen};
-use crate::{admin, boot, dhcp, tftp};
+use crate::{admin, boot, dhcp, grpc, https, tftp};
 
 /// All sockets of a node, bound and silent.
 pub(super) struct Bound {
     /// Nothing on a witness, which serves no machines.
     pub(super) boot_http: Option<boot::Server>,
-    pub(super) admin: admin::Listener,
+    pub(super) admin: https::Listener,
+    pub(super) grpc: Option<https::Listener>,
     pub(super) peers: TcpListener,
     pub(super) tftp: Option<tftp::Sockets>,
     pub(super) dhcp: Option<dhcp::Sockets>,
@@ -25,17 +26,18 @@ impl Bound {
     /// Binds what the configuration demands, and what it leaves open if it can be had.
     pub(super) fn bind(config: &Config, site: &Site, kind: NodeKind) -> anyhow::Result<Self> {
         let peers = peers(config.peer)?;
-        let admin = admin::bind(config.admin)?;
+        let admin = https::bind(config.admin, &admin::SERVICE)?;
         if kind == NodeKind::Witness {
-            return Ok(Self { boot_http: None, admin, peers, tftp: None, dhcp: None });
+            return Ok(Self { boot_http: None, admin, grpc: None, peers, tftp: None, dhcp: None });
         }
         let boot_http = Some(boot::bind(config.boot_http)?);
+        let grpc = wanted("gRPC", "listen.grpc", config.grpc, |address| Ok(https::bind(address, &grpc::SERVICE)?))?;
         let tftp = wanted("TFTP", "listen.tftp", config.tftp, |address| Ok(tftp::Sockets::bind(&[address])?))?;
         let dhcp = wanted("DHCP", "listen.dhcp", config.dhcp, |()| {
             let interface = site.interface.clone();
             Ok(dhcp::Sockets::bind(&dhcp::SocketConfig { interface, ..dhcp::SocketConfig::default() })?)
         })?;
-        Ok(Self { boot_http, admin, peers, tftp, dhcp })
+        Ok(Self { boot_http, admin, grpc, peers, tftp, dhcp })
     }
 
     /// Which parts will run, for `status`.
@@ -49,11 +51,13 @@ impl Bound {
         let tftp = self.tftp.as_ref().map(|sockets| list(sockets.addresses()));
         let left_out = || "not bound: switched off, a witness, or the log says why".to_owned();
         let boot_http = self.boot_http.as_ref().map(|server| one(server.local_addr()));
+        let grpc = self.grpc.as_ref().map(|listener| one(listener.local_addr()));
         vec![
             part("dhcp", dhcp.is_some(), dhcp.unwrap_or_else(left_out)),
             part("tftp", tftp.is_some(), tftp.unwrap_or_else(left_out)),
             part("boot http", boot_http.is_some(), boot_http.unwrap_or_else(left_out)),
             part("admin api", true, one(self.admin.local_addr())),
+            part("grpc", grpc.is_some(), grpc.unwrap_or_else(left_out)),
             part("peers", true, one(self.peers.local_addr())),
         ]
     }

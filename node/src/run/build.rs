@@ -20,7 +20,7 @@ use crate::config::{Config, Timing};
 use crate::loaders::Loaders;
 use crate::membership::{DataDir, Own, Standing};
 use crate::replication::{self, Replicator};
-use crate::{admin, boot, dhcp, peers, sightings, tftp, vip};
+use crate::{admin, boot, dhcp, grpc, peers, sightings, tftp, vip};
 
 /// Connections from other nodes that wait to be served; more are closed and come again.
 const ARRIVING_MAX: usize = 64;
@@ -55,6 +55,8 @@ pub(super) struct Built {
     /// `None` on a witness, which holds no blobs.
     pub(super) replicator: Option<Replicator>,
     pub(super) admin: axum::Router,
+    /// What clients of matchbox call, and who may.
+    pub(super) grpc: (axum::Router, Arc<rustls::ServerConfig>),
     pub(super) peers: axum::Router,
     pub(super) arriving: mpsc::Receiver<HttpPeer>,
     pub(super) reporter: sightings::Reporter,
@@ -91,6 +93,8 @@ pub(super) async fn build(
     if cluster.status().voters == [cluster.identity().node] && !home.has_joined() {
         admin::bootstrap::first_token(&cluster, data_dir).await?;
     }
+    let callers = callers(config, &tls)?;
+    let grpc = (grpc::router(grpc::Context::new(cluster.clone(), Arc::new(boot::check_template))), callers);
     let (sightings, reporter) = sightings::channel();
     let place = crate::catalog::Site { address: site.address, http_port: site.http_port };
     let view = vip::Handle::default();
@@ -122,7 +126,34 @@ pub(super) async fn build(
     let replicator = (own.kind == NodeKind::Data).then_some(replicator);
     let said = own::announcement(config, site, own, cluster.identity());
     let admin = admin::router(context);
-    Ok(Built { bound, cluster, catalog, replicator, admin, peers, arriving, reporter, kept, floating, sharing, said })
+    Ok(Built {
+        bound,
+        cluster,
+        catalog,
+        replicator,
+        admin,
+        grpc,
+        peers,
+        arriving,
+        reporter,
+        kept,
+        floating,
+        sharing,
+        said,
+    })
+}
+
+/// Who may call the gRPC service, and what they are shown.
+fn callers(config: &Config, tls: &admin::tls::Tls) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    let Some(own) = &config.grpc_certificates else {
+        let authority = Authority::open(&config.data_dir, std::time::SystemTime::now())?;
+        return Ok(grpc::tls::of_cluster(&authority, tls.shown())?);
+    };
+    Ok(grpc::tls::own(&grpc::tls::OwnFiles {
+        chain: own.server.chain.clone(),
+        key: own.server.key.clone(),
+        client_ca: own.client_ca.clone(),
+    })?)
 }
 
 async fn open(

@@ -25,6 +25,9 @@ fn equal(left: &Value, right: &Value) -> Result<bool, Fault> {
         (Value::Nil, _) | (_, Value::Nil) => Ok(false),
         (Value::Bool(left), Value::Bool(right)) => Ok(left == right),
         (Value::Float(left), Value::Float(right)) => Ok(left == right),
+        (Value::Whole(whole), Value::Float(float)) | (Value::Float(float), Value::Whole(whole)) => {
+            Ok(as_float(*whole) == *float)
+        }
         (Value::String(left), Value::String(right)) => Ok(left == right),
         _ => match (integer(left), integer(right)) {
             (Some(left), Some(right)) => Ok(left == right),
@@ -40,6 +43,8 @@ fn equal(left: &Value, right: &Value) -> Result<bool, Fault> {
 pub(super) fn less(left: &Value, right: &Value) -> Result<bool, Fault> {
     match (left, right) {
         (Value::Float(left), Value::Float(right)) => Ok(left < right),
+        (Value::Whole(left), Value::Float(right)) => Ok(as_float(*left) < *right),
+        (Value::Float(left), Value::Whole(right)) => Ok(*left < as_float(*right)),
         (Value::String(left), Value::String(right)) => Ok(left < right),
         _ => match (integer(left), integer(right)) {
             (Some(left), Some(right)) => Ok(left < right),
@@ -56,12 +61,18 @@ pub(super) fn less_or_equal(left: &Value, right: &Value) -> Result<bool, Fault> 
     Ok(less(left, right)? || equal(left, right)?)
 }
 
-fn integer(value: &Value) -> Option<i64> {
+fn integer(value: &Value) -> Option<i128> {
     match value {
-        Value::Int(number) => Some(*number),
-        Value::Byte(number) => Some(i64::from(*number)),
+        Value::Int(number) => Some(i128::from(*number)),
+        Value::Byte(number) => Some(i128::from(*number)),
+        Value::Whole(number) => Some(*number),
         _ => None,
     }
+}
+
+/// The nearest float, which is what the number would be in Go.
+fn as_float(whole: i128) -> f64 {
+    whole as f64
 }
 
 fn unlike(left: &Value, right: &Value) -> Fault {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::case::to_lower;
-use super::value::{Map, Value};
+use super::value::{Map, Numbers, Value};
 
 /// Builds the map that templates and `/metadata` read.
 ///
@@ -14,6 +14,7 @@ use super::value::{Map, Value};
 /// whatever carried that name and holds `query` (the labels, of repeated ones the first) and `raw_query` (undecoded).
 pub fn data<K, V>(
     metadata: Option<&serde_json::Map<String, serde_json::Value>>,
+    numbers: Numbers,
     selector: &BTreeMap<String, String>,
     labels: impl IntoIterator<Item = (K, V)>,
     raw_query: impl AsRef<[u8]>,
@@ -22,7 +23,7 @@ where
     K: AsRef<[u8]>,
     V: AsRef<[u8]>,
 {
-    let mut root = metadata.map(Map::from).unwrap_or_default();
+    let mut root = metadata.map(|entries| Map::read(entries, numbers)).unwrap_or_default();
     for (key, value) in selector {
         root.insert(to_lower(key.as_bytes()), Value::text(value));
     }

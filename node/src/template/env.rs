@@ -31,6 +31,7 @@ fn collect(map: &Map, path: Option<&[u8]>, lines: &mut Vec<Vec<u8>>) {
             Value::Bool(truth) => truth.to_string().into_bytes(),
             Value::Float(number) => format_number(*number).into_bytes(),
             Value::Int(number) => number.to_string().into_bytes(),
+            Value::Whole(number) => number.to_string().into_bytes(),
             Value::Byte(number) => number.to_string().into_bytes(),
         };
         name.push(b'=');

@@ -147,6 +147,7 @@ impl<'t> Run<'t> {
                 map.is_empty()
             }
             Value::Int(count) => self.count(pipe, body, count, Value::Int)?,
+            Value::Whole(count) => self.count(pipe, body, i64::try_from(count).unwrap_or(i64::MAX), Value::Int)?,
             Value::Byte(count) => self.count(pipe, body, i64::from(count), |at| Value::Byte(at.to_le_bytes()[0]))?,
             other => {
                 let fault = format!("range takes a list, a map or an integer, this is {}", other.kind());

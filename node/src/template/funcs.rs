@@ -187,8 +187,7 @@ fn slice(value: &Value, bounds: &[Value], budget: &mut Budget) -> Result<Value, 
 /// A position from 0 up to and including `length`.
 fn position(value: &Value, length: usize) -> Result<usize, Fault> {
     let wanted = match value {
-        Value::Int(number) => *number,
-        Value::Byte(number) => i64::from(*number),
+        Value::Int(_) | Value::Byte(_) | Value::Whole(_) => value.as_int().unwrap_or(i64::MAX),
         other => return Err(format!("a position must be an integer such as 0, this is {}", other.kind())),
     };
     let found = usize::try_from(wanted).ok().filter(|at| *at <= length);

@@ -43,7 +43,7 @@ pub use data::data;
 pub use env::env_file;
 pub use error::{ParseError, RenderError};
 pub use number::format_number;
-pub use value::{Map, Value};
+pub use value::{Map, Numbers, Value};
 
 /// The longest source of a template, in bytes; as long as the longest message of the gRPC interface.
 pub const SOURCE_BYTES_MAX: usize = 4 << 20;

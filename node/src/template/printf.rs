@@ -211,11 +211,7 @@ impl Reader<'_> {
     fn star(&mut self) -> Option<i64> {
         let argument = self.arguments.get(self.next)?;
         self.next += 1;
-        let number = match argument {
-            Value::Int(number) => *number,
-            Value::Byte(number) => i64::from(*number),
-            _ => return None,
-        };
+        let number = argument.as_int()?;
         (number.unsigned_abs() <= WIDTH_MAX as u64).then_some(number)
     }
 

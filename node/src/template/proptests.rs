@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{OUTPUT_BYTES_MAX, Template, Value, format_number};
+use super::{Numbers, OUTPUT_BYTES_MAX, Template, Value, format_number};
 
 /// Pieces that make a source likely to get past the lexer and often past the parser.
 const PIECES: &[&str] = &[
@@ -68,7 +68,7 @@ const PIECES: &[&str] = &[
 ];
 
 fn data() -> Value {
-    Value::from(&json!({"a": "é<", "b": {"c": 1.5, "n": null}, "l": [1, "x", [true], {"k": {}}]}))
+    Value::read(&json!({"a": "é<", "b": {"c": 1.5, "n": null}, "l": [1, "x", [true], {"k": {}}]}), Numbers::Whole)
 }
 
 fn outcome(source: &[u8]) -> Result<Vec<u8>, String> {
@@ -113,7 +113,7 @@ proptest! {
     ) {
         let data = json!({"f": format, "x": fraction, "l": ["a", null, {"k": 1}]});
         let source = format!("{{{{printf .f {number} .x . .l \"é\" nil true}}}}");
-        let out = Template::parse(source.as_bytes()).map(|template| template.render(&Value::from(&data)));
+        let out = Template::parse(source.as_bytes()).map(|template| template.render(&Value::read(&data, Numbers::Whole)));
         prop_assert!(matches!(out, Ok(Ok(_))), "{:?}", out);
     }
 
@@ -130,7 +130,7 @@ proptest! {
 
     #[test]
     fn a_quoted_text_reads_back(text in any::<String>()) {
-        let data = Value::from(&json!({"t": text}));
+        let data = Value::read(&json!({"t": text}), Numbers::Whole);
         let quoted = Template::parse(b"{{printf \"%q\" .t}}").unwrap().render(&data).unwrap();
         let source = [b"{{", quoted.as_slice(), b"}}"].concat();
         prop_assert_eq!(outcome(&source), Ok(text.into_bytes()));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{SOURCE_BYTES_MAX, Template, Value, data, env_file, format_number};
+use super::{Numbers, SOURCE_BYTES_MAX, Template, Value, data, env_file, format_number};
 
 fn render(source: &[u8], data: &Value) -> Result<Vec<u8>, String> {
     let template = Template::parse(source).map_err(|error| error.to_string())?;
@@ -14,7 +14,7 @@ fn render(source: &[u8], data: &Value) -> Result<Vec<u8>, String> {
 /// Plays a file of cases: `=== name`, the template, `---`, the output or `! ` and a part of the error.
 fn check(cases: &str) {
     let json: serde_json::Value = serde_json::from_str(include_str!("cases/data.json")).unwrap();
-    let data = Value::from(&json);
+    let data = Value::read(&json, Numbers::Floats);
     let mut played = 0;
     let mut wrong = Vec::new();
     for case in cases.split("=== ").skip(1) {
@@ -128,6 +128,7 @@ fn selectors_override_metadata_and_the_request_overrides_both() {
     let labels = [("Region", "north"), ("x", "1"), ("x", "2")];
     let data = data(
         metadata.as_object(),
+        Numbers::Floats,
         &selector(&[("REGION", "north"), ("request", "no")]),
         labels,
         "Region=north&x=1&x=2",
@@ -141,7 +142,8 @@ fn selectors_override_metadata_and_the_request_overrides_both() {
 
 #[test]
 fn the_data_of_a_group_without_metadata_is_the_request_and_its_selectors() {
-    let data = data(None, &selector(&[("mac", "0a:00:27:00:00:0f")]), Vec::<(Vec<u8>, Vec<u8>)>::new(), "");
+    let data =
+        data(None, Numbers::Floats, &selector(&[("mac", "0a:00:27:00:00:0f")]), Vec::<(Vec<u8>, Vec<u8>)>::new(), "");
     assert_eq!(env_file(&data), b"MAC=0a:00:27:00:00:0f\nREQUEST_RAW_QUERY=\n");
 }
 
@@ -151,16 +153,36 @@ fn env_lines_are_sorted_and_leave_out_lists_and_nulls() {
         "name": "spruce", "ok": true, "port": 6443, "big": 12345678, "nil": null, "list": [1], "empty": "", "e": {},
         "obj": {"in-ner": {"deep": 0.5, "l": []}, "": "x"}, "a_b": "flat", "A": {"b": "nested"}, "straße": "ß"
     });
-    let data = data(metadata.as_object(), &BTreeMap::new(), [("k", "v")], "k=v");
+    let data = data(metadata.as_object(), Numbers::Floats, &BTreeMap::new(), [("k", "v")], "k=v");
     let wanted = "A_B=flat\nA_B=nested\nBIG=1.2345678e+07\nEMPTY=\nNAME=spruce\nOBJ_=x\nOBJ_IN-NER_DEEP=0.5\nOK=true\n\
                   PORT=6443\nREQUEST_QUERY_K=v\nREQUEST_RAW_QUERY=k=v\nSTRAßE=ß\n";
     assert_eq!(String::from_utf8(env_file(&data)).unwrap(), wanted);
 }
 
 #[test]
+fn whole_numbers_stay_what_they_are_and_are_floats_too_where_a_template_wants_one() {
+    let metadata = json!({"port": 6443, "mtu": 1_000_000, "id": 9_007_199_254_740_993_u64, "load": 0.5, "l": ["a", "b"], "one": 1});
+    let data = data(metadata.as_object(), Numbers::Whole, &BTreeMap::new(), [("k", "v")], "");
+    for (source, wanted) in [
+        ("{{.mtu}} {{.id}} {{.load}}", "1000000 9007199254740993 0.5"),
+        ("{{printf \"%d %v %.0f %g %x\" .mtu .mtu .mtu .mtu .port}}", "1000000 1000000 1000000 1e+06 192b"),
+        (
+            "{{if eq .port 6443}}a{{end}}{{if eq .port 6443.0}}b{{end}}{{if lt .port 7000}}c{{end}}{{if gt .port .load}}d{{end}}",
+            "abcd",
+        ),
+        ("{{if eq .id 9007199254740992}}same{{else}}another{{end}}", "another"),
+        ("{{index .l .one}} {{range .one}}x{{end}}", "b x"),
+    ] {
+        assert_eq!(String::from_utf8(render(source.as_bytes(), &data).unwrap()).unwrap(), wanted, "{source}");
+    }
+    let lines = String::from_utf8(env_file(&data)).unwrap();
+    assert!(lines.contains("MTU=1000000\n") && lines.contains("ID=9007199254740993\n"), "{lines}");
+}
+
+#[test]
 fn env_keys_change_case_one_character_at_a_time() {
     let metadata = json!({"ŉ": 1, "ﬁ": 2, "ı": 3, "ǆ": 4, "σς": 5, "ᾳ": 6, "ΐ": 7});
-    let data = data(metadata.as_object(), &BTreeMap::new(), [(b"\xff\xc3", b"\xfe")], "");
+    let data = data(metadata.as_object(), Numbers::Floats, &BTreeMap::new(), [(b"\xff\xc3", b"\xfe")], "");
     let out = env_file(&data);
     let wanted = ["I=3\n", "REQUEST_QUERY_\u{fffd}\u{fffd}=", "ŉ=1\n", "Ǆ=4\n", "ΐ=7\n", "ΣΣ=5\n", "ᾼ=6\n", "ﬁ=2\n"];
     for part in wanted {
@@ -171,7 +193,7 @@ fn env_keys_change_case_one_character_at_a_time() {
 
 #[test]
 fn selector_keys_are_lowered_one_character_at_a_time() {
-    let data = data(None, &selector(&[("İX", "1")]), Vec::<(Vec<u8>, Vec<u8>)>::new(), "");
+    let data = data(None, Numbers::Floats, &selector(&[("İX", "1")]), Vec::<(Vec<u8>, Vec<u8>)>::new(), "");
     assert_eq!(env_file(&data), b"IX=1\nREQUEST_RAW_QUERY=\n");
 }
 

@@ -16,6 +16,8 @@ pub enum Value {
     Bool(bool),
     /// An integer written in a template or counted by it; JSON numbers are never this.
     Int(i64),
+    /// A whole number from JSON that is kept to its last digit; it is an integer and a float alike.
+    Whole(i128),
     /// One byte of a text, as `index` returns it.
     Byte(u8),
     /// A number from JSON, or one written with a point or an exponent.
@@ -99,6 +101,7 @@ impl Value {
             Self::Nil => false,
             Self::Bool(truth) => *truth,
             Self::Int(number) => *number != 0,
+            Self::Whole(number) => *number != 0,
             Self::Byte(number) => *number != 0,
             Self::Float(number) => *number != 0.0,
             Self::String(text) => !text.is_empty(),
@@ -112,7 +115,7 @@ impl Value {
         match self {
             Self::Nil => "<nil>",
             Self::Bool(_) => "bool",
-            Self::Int(_) => "int",
+            Self::Int(_) | Self::Whole(_) => "int",
             Self::Byte(_) => "uint8",
             Self::Float(_) => "float64",
             Self::String(_) => "string",
@@ -126,7 +129,7 @@ impl Value {
         match self {
             Self::Nil => "null",
             Self::Bool(_) => "a boolean",
-            Self::Int(_) => "an integer",
+            Self::Int(_) | Self::Whole(_) => "an integer",
             Self::Byte(_) => "a byte",
             Self::Float(_) => "a number with a fraction (all JSON numbers are)",
             Self::String(_) => "a text",
@@ -136,25 +139,52 @@ impl Value {
     }
 }
 
-/// Numbers become 64-bit floats, as in Go. The depth is that of the JSON value, which its parser bounds.
-impl From<&serde_json::Value> for Value {
-    fn from(json: &serde_json::Value) -> Self {
+/// What becomes of whole numbers in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Numbers {
+    /// They stay what they are.
+    #[default]
+    Whole,
+    /// They become 64-bit floats, as in Go: 1000000 prints as `1e+06`, and from 2^53 on digits are lost.
+    Floats,
+}
+
+impl Value {
+    /// A value read from JSON. The depth is that of the JSON value, which its parser bounds.
+    pub fn read(json: &serde_json::Value, numbers: Numbers) -> Self {
         match json {
             serde_json::Value::Null => Self::Nil,
             serde_json::Value::Bool(truth) => Self::Bool(*truth),
-            serde_json::Value::Number(number) => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
+            serde_json::Value::Number(number) => {
+                let whole = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
+                match whole.filter(|_| numbers == Numbers::Whole) {
+                    Some(whole) => Self::Whole(whole),
+                    None => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
+                }
+            }
             serde_json::Value::String(text) => Self::text(text),
-            serde_json::Value::Array(items) => Self::List(items.iter().map(Self::from).collect()),
-            serde_json::Value::Object(entries) => Self::Map(Arc::new(Map::from(entries))),
+            serde_json::Value::Array(items) => Self::List(items.iter().map(|item| Self::read(item, numbers)).collect()),
+            serde_json::Value::Object(entries) => Self::Map(Arc::new(Map::read(entries, numbers))),
+        }
+    }
+
+    /// The same number as an integer of a template, if it is one.
+    pub(super) fn as_int(&self) -> Option<i64> {
+        match self {
+            Self::Int(number) => Some(*number),
+            Self::Byte(number) => Some(i64::from(*number)),
+            Self::Whole(number) => i64::try_from(*number).ok(),
+            _ => None,
         }
     }
 }
 
-impl From<&serde_json::Map<String, serde_json::Value>> for Map {
-    fn from(entries: &serde_json::Map<String, serde_json::Value>) -> Self {
+impl Map {
+    /// A map read from a JSON object.
+    pub fn read(entries: &serde_json::Map<String, serde_json::Value>, numbers: Numbers) -> Self {
         let mut map = Self::new();
         for (key, value) in entries {
-            map.insert(Bytes::copy_from_slice(key.as_bytes()), Value::from(value));
+            map.insert(Bytes::copy_from_slice(key.as_bytes()), Value::read(value, numbers));
         }
         map
     }

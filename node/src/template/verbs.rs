@@ -70,6 +70,12 @@ impl Printer<'_> {
             (Value::Nil, _) => self.write(b"<nil>"),
             (Value::Bool(truth), 't' | 'v') => self.pad(if *truth { b"true" } else { b"false" }),
             (Value::Int(number), _) => self.integer(value, number.unsigned_abs(), *number < 0, verb),
+            // What a template for matchbox does with its numbers goes on working: there all of them are floats.
+            (Value::Whole(number), 'g' | 'G' | 'f' | 'F' | 'e' | 'E') => self.float(*number as f64, verb),
+            (Value::Whole(number), _) => {
+                let magnitude = u64::try_from(number.unsigned_abs()).unwrap_or(u64::MAX);
+                self.integer(value, magnitude, *number < 0, verb);
+            }
             (Value::Byte(number), 'v') if self.spec.syntax => {
                 let sharp = std::mem::replace(&mut self.spec.sharp, true);
                 self.digits(u64::from(*number), false, 'x');

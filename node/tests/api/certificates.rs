@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use raftboot::admin::{self, tls::Tls};
+use raftboot::https;
 
 use crate::server::Server;
 
@@ -59,7 +60,7 @@ fn certificates_that_cannot_be_used_are_said_by_file() {
 fn a_port_in_use_is_said_with_what_to_do() {
     let server = Server::start();
     let port: u16 = server.url.rsplit(':').next().unwrap().parse().unwrap();
-    let error = admin::bind(([127, 0, 0, 1], port).into()).unwrap_err().to_string();
+    let error = https::bind(([127, 0, 0, 1], port).into(), &admin::SERVICE).unwrap_err().to_string();
     assert!(
         error.contains(&format!("127.0.0.1:{port}")) && error.contains("ss -ltnp") && error.contains("listen.admin"),
         "{error}"

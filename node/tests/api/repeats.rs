@@ -83,7 +83,15 @@ fn equal_selectors_are_said_once_with_the_winner() {
 #[test]
 fn what_no_machine_will_get_is_warned_about() {
     let server = Server::start();
-    let put = server.call("PUT", "/api/v1/templates/ignition/node.yaml", b"variant: fcos").ok();
+    let path = "/api/v1/templates/ignition/node.yaml";
+    let refused = server.call("PUT", path, b"variant: fcos");
+    assert_eq!(refused.error(), (422, "unusable_template".into(), "content".into()));
+    assert!(refused.json()["message"].as_str().is_some_and(|text| text.contains("Butane")), "{refused:?}");
+    let item =
+        json!({"items": [{"kind": "template", "type": "ignition", "name": "node.yaml", "content": "variant: fcos"}]});
+    assert_eq!(server.apply(&item).error(), (422, "unusable_template".into(), "items[0].content".into()));
+    assert_eq!(server.get(path).status, 404, "nothing was stored");
+    let put = server.call("PUT", &format!("{path}?allow_unusable=true"), b"variant: fcos").ok();
     assert!(warnings(&put)[0].contains("Butane"), "{put}");
     assert!(warnings(&server.call("PUT", "/api/v1/templates/ignition/node.ign", b"{}").ok()).is_empty());
     let set = server.call("PATCH", "/api/v1/settings", br#"{"loaders":{"bios":"gone.0","efi-x64":"here.efi"}}"#).ok();

@@ -10,6 +10,7 @@ use raft::types::{Digest, Timestamp};
 use raft::{Cluster, EngineKind, Options};
 use raftboot::admin::{self, Checks, Context, Secret};
 use raftboot::assets::Store;
+use raftboot::https;
 use rustls::crypto::ring;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -89,8 +90,8 @@ impl Server {
         runtime.block_on(admin::bootstrap::first_token(&cluster, dir.path())).expect("the test's own set-up");
         let token =
             std::fs::read_to_string(dir.path().join("admin.token")).expect("the test's own set-up").trim().to_owned();
-        let listener =
-            admin::bind("127.0.0.1:0".parse().expect("the test's own set-up")).expect("the test's own set-up");
+        let listener = https::bind("127.0.0.1:0".parse().expect("the test's own set-up"), &admin::SERVICE)
+            .expect("the test's own set-up");
         let url = format!("https://localhost:{}", listener.local_addr().expect("the test's own set-up").port());
         let mut context = Context::new(cluster.clone(), store.clone());
         context.ca = raftboot::certs::Authority::open(dir.path(), std::time::SystemTime::now())
@@ -109,7 +110,7 @@ impl Server {
             own_addresses: Arc::new(|| vec![std::net::IpAddr::from([10, 0, 0, 1])]),
         };
         let stop = CancellationToken::new();
-        runtime.spawn(admin::serve(listener, tls, admin::router(context), stop.clone().cancelled_owned()));
+        runtime.spawn(https::serve(listener, tls, admin::router(context), stop.clone().cancelled_owned()));
         let agent = agent(&std::fs::read(dir.path().join("ca.crt")).expect("the test's own set-up"));
         Self { url, dir, cluster, store, token, agent, stop, runtime: Some(runtime) }
     }

@@ -19,6 +19,7 @@ pub(crate) struct Node {
     pub(crate) http: u16,
     pub(crate) admin: u16,
     pub(crate) peer: u16,
+    pub(crate) grpc: u16,
     child: Option<Child>,
 }
 
@@ -56,12 +57,12 @@ impl From<Output> for Said {
 impl Node {
     pub(crate) fn new(name: &str) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
-        let (http, admin, peer) = (free_port(), free_port(), free_port());
-        let node = Self { home, name: name.into(), http, admin, peer, child: None };
+        let [http, admin, peer, grpc] = [(); 4].map(|()| free_port());
+        let node = Self { home, name: name.into(), http, admin, peer, grpc, child: None };
         let text = format!(
             // On loopback no address can float: a test must not put one on the network of whoever runs it.
             "data_dir = \"{}\"\nname = \"{name}\"\ninterface = \"lo\"\nadvertise = \"127.0.0.1\"\n[listen]\nboot_http = \"127.0.0.1:{http}\"\n\
-             admin = \"127.0.0.1:{admin}\"\npeer = \"127.0.0.1:{peer}\"\ntftp = \"off\"\ndhcp = \"off\"\n",
+             admin = \"127.0.0.1:{admin}\"\npeer = \"127.0.0.1:{peer}\"\ngrpc = \"127.0.0.1:{grpc}\"\ntftp = \"off\"\ndhcp = \"off\"\n",
             node.data().display()
         );
         fs::write(node.config(), text).expect("a writable folder");
@@ -91,7 +92,7 @@ impl Node {
         fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_raftboot"));
         command.args(arguments).env_clear().env("PATH", std::env::var("PATH").unwrap_or_default());
         command

@@ -20,6 +20,7 @@ use raft::types::{Digest, Timestamp};
 use raft::{Cluster, EngineKind, Options};
 use raftboot::admin::{self, Context};
 use raftboot::assets::Store;
+use raftboot::https;
 use raftboot::replication::{self, Pace, Replicator};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use serde_json::Value;
@@ -274,7 +275,7 @@ impl Node {
             .header("authorization", format!("Bearer {}", self.token))
             .body(body.into())
             .expect("the test's own set-up");
-        request.extensions_mut().insert(admin::Peer(peer));
+        request.extensions_mut().insert(https::Peer(peer));
         let answer = self.api.clone().oneshot(request).await.expect("the router always answers");
         let status = answer.status();
         let bytes = answer.into_body().collect().await.expect("a whole answer").to_bytes().to_vec();

@@ -403,6 +403,12 @@ impl Cluster {
         }
     }
 
+    /// Whether everything that was answered before this start is applied again here; once true, it stays so.
+    #[must_use]
+    pub fn caught_up(&self) -> bool {
+        self.inner.caught_up.load(Ordering::Acquire)
+    }
+
     /// Resolves when the replicated state has stopped for good.
     pub async fn failed(&self) -> Fatal {
         self.inner.health.failed().await

@@ -46,12 +46,12 @@ fn mac(at: usize) -> String {
     format!("52-54-{:02x}-{:02x}-{:02x}-{:02x}", at >> 24 & 255, at >> 16 & 255, at >> 8 & 255, at & 255)
 }
 
-/// Asks `/ipxe?mac=…` for random machines among `count`, over connections kept open.
-pub(crate) fn scripts(node: &Node, host: &Host, count: usize) -> Result<Answers> {
+/// Asks `PATH?mac=…` for random machines among `count`, over connections kept open.
+pub(crate) fn answers(node: &Node, host: &Host, path: &str, count: usize) -> Result<Answers> {
     let script = node.data().with_file_name("wrk.lua");
     let text = format!(
         "math.randomseed(7)\nrequest = function()\n local n = math.random(0, {})\n \
-         return wrk.format('GET', string.format('/ipxe?mac=52-54-%02x-%02x-%02x-%02x', math.floor(n / 16777216) % 256, \
+         return wrk.format('GET', string.format('{path}?mac=52-54-%02x-%02x-%02x-%02x', math.floor(n / 16777216) % 256, \
          math.floor(n / 65536) % 256, math.floor(n / 256) % 256, n % 256))\nend\n",
         count - 1
     );

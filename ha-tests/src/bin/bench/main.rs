@@ -4,6 +4,7 @@ mod blobs;
 mod boots;
 mod failover;
 mod freeze;
+mod grpc;
 mod load;
 mod memory;
 mod section;
@@ -27,6 +28,7 @@ const USAGE: &str = "usage: ha-tests/bench [PART] [--rounds N]
   transfer   silence of a planned move
   boots      machines that boot while the holder is killed (50 rounds)
   blobs      500 MB on all three nodes, beside lsyncd
+  grpc       groups put and got through mutual TLS, one node and three
   writes     acknowledged writes a second
   --rounds N rounds of each case (default: 300; boots 50)";
 
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         ["transfer"] => transfer::measure(rounds.unwrap_or(300)),
         ["boots"] => boots::measure(rounds.unwrap_or(50)),
         ["blobs"] => blobs::measure(),
+        ["grpc"] => grpc::measure(),
         ["writes"] => writes::measure(),
         _ => {
             say(USAGE);

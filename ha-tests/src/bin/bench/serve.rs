@@ -12,6 +12,8 @@ use crate::{load, memory, say, section, start};
 
 /// How many groups the node holds in each round.
 pub(crate) const GROUPS: [usize; 4] = [1, 1_000, 10_000, 100_000];
+/// What machines ask, by their MAC.
+pub(crate) const PATHS: [&str; 3] = ["/ipxe", "/generic", "/metadata"];
 /// The round at which memory and start are judged.
 pub(crate) const JUDGED: usize = 10_000;
 
@@ -41,7 +43,9 @@ fn round(report: &mut Report, node: &mut Node, host: &Host, groups: usize) -> Re
     node.stop()?;
     report.started(groups, start::until_ready(node)?);
     report.resident(groups, memory::resident(node)?);
-    report.answered(groups, load::scripts(node, host, groups)?);
+    for path in PATHS {
+        report.answered(groups, path, load::answers(node, host, path, groups)?);
+    }
     if groups == JUDGED {
         report.flat(memory::under_transfers(node, host)?);
     }

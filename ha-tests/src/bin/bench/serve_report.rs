@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::load::Answers;
 use crate::memory::Flatness;
-use crate::serve::{GROUPS, JUDGED};
+use crate::serve::{GROUPS, JUDGED, PATHS};
 
 /// Scripts a second that must be reached, however many groups there are.
 const SCRIPTS_MIN: f64 = 20_000.0;
@@ -35,7 +35,7 @@ struct Round {
     applied: Duration,
     started: Duration,
     resident: f64,
-    answers: Option<Answers>,
+    answers: BTreeMap<&'static str, Answers>,
 }
 
 impl Report {
@@ -55,8 +55,8 @@ impl Report {
         self.round(groups).resident = mib;
     }
 
-    pub(crate) fn answered(&mut self, groups: usize, answers: Answers) {
-        self.round(groups).answers = Some(answers);
+    pub(crate) fn answered(&mut self, groups: usize, path: &'static str, answers: Answers) {
+        self.round(groups).answers.insert(path, answers);
     }
 
     pub(crate) fn flat(&mut self, flat: Flatness) {
@@ -70,11 +70,8 @@ impl Report {
 
     /// Each promise, what was measured, and whether it was kept.
     fn verdicts(&self) -> Vec<(String, String, bool)> {
-        let rates: Vec<f64> =
-            GROUPS.iter().filter_map(|groups| Some(self.rounds.get(groups)?.answers.as_ref()?.per_second)).collect();
-        let (slowest, fastest) =
-            rates.iter().fold((f64::MAX, 0.0_f64), |(low, high), rate| (low.min(*rate), high.max(*rate)));
         let most = GROUPS[GROUPS.len() - 1];
+        let slowest = self.range(PATHS[0]).0;
         let judged = self.rounds.get(&JUDGED);
         let (started, applied, resident) = judged
             .map_or((Duration::MAX, Duration::MAX, f64::MAX), |round| (round.started, round.applied, round.resident));
@@ -83,11 +80,6 @@ impl Report {
                 format!("`/ipxe?mac=…` with 1 to {most} groups ≥ {SCRIPTS_MIN:.0}/s"),
                 format!("slowest {slowest:.0}/s"),
                 slowest >= SCRIPTS_MIN,
-            ),
-            (
-                format!("the same from 1 to {most} groups (within × {SPREAD_MAX})"),
-                format!("× {:.2}", fastest / slowest),
-                fastest / slowest <= SPREAD_MAX,
             ),
             (
                 format!("start to ready with {JUDGED} groups ≤ {READY_MAX:?}"),
@@ -105,6 +97,14 @@ impl Report {
                 resident <= RESIDENT_MAX,
             ),
         ];
+        for path in PATHS {
+            let (slowest, fastest) = self.range(path);
+            list.push((
+                format!("`{path}` the same from 1 to {most} groups (within × {SPREAD_MAX})"),
+                format!("× {:.2}", fastest / slowest),
+                fastest / slowest <= SPREAD_MAX,
+            ));
+        }
         if let Some(flat) = self.flat {
             for (what, most) in [("a 2 GiB upload", flat.uploading), ("64 downloads of 2 GiB", flat.downloading)] {
                 let growth = most - flat.before;
@@ -118,6 +118,12 @@ impl Report {
         list
     }
 
+    /// Answers a second on that path in the slowest and the fastest round.
+    fn range(&self, path: &str) -> (f64, f64) {
+        let rates = GROUPS.iter().filter_map(|groups| Some(self.rounds.get(groups)?.answers.get(path)?.per_second));
+        rates.fold((f64::MAX, 0.0_f64), |(low, high), rate| (low.min(rate), high.max(rate)))
+    }
+
     /// The report as Markdown.
     pub(crate) fn text(&self) -> String {
         let mut text =
@@ -125,19 +131,22 @@ impl Report {
         for (promise, measured, kept) in self.verdicts() {
             let _ = writeln!(text, "| {promise} | {measured} | {} |", if kept { "yes" } else { "**no**" });
         }
-        text.push_str("\n| groups | scripts/s | p50 | p99 | matchbox scripts/s | one apply of all | start to ready | resident |\n|---|---|---|---|---|---|---|---|\n");
+        text.push_str("\n| groups | /ipxe | p50 | p99 | /generic | /metadata | matchbox /ipxe | one apply of all | start to ready | resident |\n|---|---|---|---|---|---|---|---|---|---|\n");
         for (groups, round) in &self.rounds {
             let matchbox = MATCHBOX
                 .iter()
                 .find(|(count, _)| count == groups)
                 .map_or("not measured".into(), |(_, rate)| format!("{rate}"));
-            let answers = round.answers.as_ref();
+            let rate = |path| round.answers.get(path).map_or(0.0, |answers| answers.per_second);
+            let ipxe = round.answers.get(PATHS[0]);
             let _ = writeln!(
                 text,
-                "| {groups} | {:.0} | {} | {} | {matchbox} | {} ms | {} ms | {:.1} MiB |",
-                answers.map_or(0.0, |answers| answers.per_second),
-                answers.map_or("", |answers| &answers.p50),
-                answers.map_or("", |answers| &answers.p99),
+                "| {groups} | {:.0}/s | {} | {} | {:.0}/s | {:.0}/s | {matchbox} | {} ms | {} ms | {:.1} MiB |",
+                rate(PATHS[0]),
+                ipxe.map_or("", |answers| &answers.p50),
+                ipxe.map_or("", |answers| &answers.p99),
+                rate(PATHS[1]),
+                rate(PATHS[2]),
                 round.applied.as_millis(),
                 round.started.as_millis(),
                 round.resident

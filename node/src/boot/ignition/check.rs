@@ -149,21 +149,46 @@ fn check_systemd(systemd: &Item) -> Check {
     unique(systemd, "units", "name")
 }
 
-/// A unit file is sections, options and comments; a line that ends in a backslash goes on in the next.
+/// A unit file is sections, options and comments, read as Ignition reads it: what stands before the first section does not
+/// count, and an option or a comment that ends in a backslash goes on in the next line.
 fn unit_text(unit: &Item) -> Check {
-    let mut goes_on = false;
-    for (at, line) in unit.text("contents").unwrap_or_default().lines().enumerate() {
-        let text = line.trim();
-        let comment = text.is_empty() || text.starts_with(['#', ';']);
-        if !goes_on && !comment {
-            let fits = if text.starts_with('[') { text.ends_with(']') } else { text.contains('=') };
-            if !fits {
-                return Err(format!("contents: line {} is neither a section nor an option", at + 1));
-            }
+    let text = unit.text("contents").unwrap_or_default();
+    let mut rest = text;
+    let mut in_section = false;
+    loop {
+        rest = if in_section { rest.trim_start() } else { rest.trim_start_matches(|letter| !"[#;".contains(letter)) };
+        let problem = |what: &str| {
+            let at = text[..text.len() - rest.len()].matches('\n').count() + 1;
+            Err(format!("contents: line {at} {what}"))
+        };
+        if rest.is_empty() {
+            return Ok(());
         }
-        goes_on = !comment && text.ends_with('\\');
+        if let Some(section) = rest.strip_prefix('[') {
+            let Some((_, after)) = section.split_once(']') else {
+                return problem("is neither a section nor an option");
+            };
+            let (garbage, next) = first_line(after);
+            if !garbage.trim().is_empty() {
+                return problem("goes on after the section");
+            }
+            (rest, in_section) = (next, true);
+            continue;
+        }
+        let (mut line, mut next) = first_line(rest);
+        let comment = rest.starts_with(['#', ';']);
+        if !comment && !line.contains('=') {
+            return problem("is neither a section nor an option");
+        }
+        while line.strip_suffix(' ').filter(|_| comment).unwrap_or(line).ends_with('\\') && !next.is_empty() {
+            (line, next) = first_line(next);
+        }
+        rest = next;
     }
-    Ok(())
+}
+
+fn first_line(text: &str) -> (&str, &str) {
+    text.split_once('\n').unwrap_or((text, ""))
 }
 
 /// A file must not be where a unit of the same config is written.

@@ -1,0 +1,77 @@
+//! gRPC as clients of matchbox speak it: its Terraform provider and its `bootcmd` work against any node.
+//!
+//! `routes` is the table of what can be called; `groups`, `profiles`, `configs` and `select` answer; `convert` and
+//! `metadata` are pure; `write` makes a change and waits until it is replicated; `status` is the one place where an error
+//! becomes a gRPC status; `tls` says who may call. `matchbox.proto` is the interface, `proto` its messages.
+
+mod configs;
+mod convert;
+mod groups;
+mod metadata;
+mod profiles;
+pub mod proto;
+mod routes;
+mod select;
+mod status;
+pub mod tls;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use raft::Cluster;
+use raft::state::{ScriptStyle, State, TemplateKind};
+use tokio::time::{Instant, sleep};
+use tonic::Status;
+
+use crate::https::Service;
+
+pub use routes::router;
+
+/// What `https` calls it.
+pub static SERVICE: Service = Service { name: "gRPC service", key: "listen.grpc", tells_failures: true };
+
+/// Bytes of one message, as the Go implementation of gRPC takes by default and matchbox does.
+const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long a call waits for the cluster to be able to answer it: longer than a failover takes, as the provider does not
+/// try again, and takes any error of a read for an object that is gone.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+/// How often it looks meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Says what is wrong with a template, by its kind, its name and its text.
+pub type CheckTemplate = Arc<dyn Fn(TemplateKind, &str, &[u8]) -> Result<(), String> + Send + Sync>;
+
+/// What the services work with; cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    cluster: Cluster,
+    check_template: CheckTemplate,
+}
+
+impl Context {
+    /// `check_template` says, before it is stored, what no machine could be given.
+    #[must_use]
+    pub fn new(cluster: Cluster, check_template: CheckTemplate) -> Self {
+        Self { cluster, check_template }
+    }
+
+    /// The state to answer from, once it holds everything that was answered before this node started.
+    async fn state(&self) -> Result<Arc<State>, Status> {
+        let give_up = Instant::now() + WAIT_MAX;
+        while !self.cluster.caught_up() {
+            if Instant::now() >= give_up {
+                return Err(Status::unavailable(
+                    "this node has not caught up with its cluster yet: ask again later, or another node",
+                ));
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        Ok(self.cluster.read())
+    }
+}
+
+/// Whether the cluster is told to answer to the byte as matchbox does.
+fn is_exact(state: &State) -> bool {
+    state.settings().is_some_and(|settings| settings.value.script_style == ScriptStyle::Matchbox)
+}

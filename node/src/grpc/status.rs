@@ -1,0 +1,62 @@
+//! The one place where an error becomes a gRPC status.
+
+use raft::ProposeError;
+use raft::command::{Refusal, RefusalCode};
+use raft::state::TemplateKind;
+use tonic::Status;
+
+/// A request without the message it is about; matchbox ends its whole process then.
+pub(super) fn missing(field: &str) -> Status {
+    Status::invalid_argument(format!("{field}: the request holds none"))
+}
+
+/// What matchbox itself refuses, with the code it refuses everything with.
+pub(super) fn as_matchbox(message: impl Into<String>) -> Status {
+    Status::unknown(message)
+}
+
+/// There is none of that name.
+pub(super) fn not_found(what: &str, name: &str) -> Status {
+    Status::not_found(format!("there is no {what} `{}`", name.escape_debug()))
+}
+
+/// No machine could be given what this template makes.
+pub(super) fn unusable(kind: TemplateKind, name: &str, problem: &str) -> Status {
+    Status::invalid_argument(format!("{} template `{}`: {problem}", kind.name(), name.escape_debug()))
+}
+
+/// Larger than a message may be.
+pub(super) fn too_large(kind: TemplateKind, name: &str, bytes: usize, most: usize) -> Status {
+    let (kind, name) = (kind.name(), name.escape_debug());
+    Status::resource_exhausted(format!(
+        "{kind} template `{name}`: {bytes} bytes, at most {most}: serve large files as assets"
+    ))
+}
+
+/// A refusal by the replicated state; nothing was changed.
+pub(super) fn refused(refusals: &[Refusal]) -> Status {
+    let Some(first) = refusals.first() else {
+        return Status::internal("the change was refused without a reason: report this as a bug");
+    };
+    let field = if first.field.is_empty() { String::new() } else { format!(" {}", first.field) };
+    let message = format!("{}{field}: {}; {}", first.object, first.message, first.hint);
+    match first.code {
+        RefusalCode::NotFound => Status::not_found(message),
+        RefusalCode::Invalid => Status::invalid_argument(message),
+        RefusalCode::Conflict | RefusalCode::SelectorTie | RefusalCode::KeyReused => Status::aborted(message),
+    }
+}
+
+/// A change that was not committed, or is not known to be.
+pub(super) fn not_written(error: &ProposeError) -> Status {
+    let message = error.to_string();
+    match error {
+        ProposeError::Unavailable => {
+            Status::unavailable(format!("{message}: nothing was written; `raftboot status` shows the nodes"))
+        }
+        ProposeError::Refused(_) => Status::failed_precondition(message),
+        ProposeError::Unknown(_) => Status::deadline_exceeded(format!("{message}; read it to see what it is now")),
+        ProposeError::TooLarge { .. } => Status::resource_exhausted(message),
+        ProposeError::Fatal(_) => Status::unavailable(format!("{message}: this node has stopped, ask another one")),
+    }
+}
