@@ -20,7 +20,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("boot", &["go_json", "idle", "rendezvous", "template"]),
     ("go_json", &[]),
     ("matchbox_json", &["go_json"]),
-    ("import", &["matchbox_json"]),
+    ("import", &["boot", "certs", "dhcp", "go_json", "matchbox_json"]),
+    ("export", &[]),
     ("sightings", &[]),
     ("vip", &["config"]),
     (
@@ -33,7 +34,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("replication", &["assets"]),
     ("admin", &["assets", "certs", "idle", "matchbox_json", "membership", "replication"]),
     ("client", &[]),
-    ("cli", &["client", "config", "import", "matchbox_json", "membership", "run"]),
+    ("cli", &["client", "config", "export", "go_json", "import", "matchbox_json", "membership", "run"]),
     (
         "run",
         &[
@@ -92,6 +93,12 @@ const PURE: &[&str] = &[
     "node/src/boot/sniff.rs",
     "node/src/boot/listing.rs",
     "node/src/boot/ignition/",
+    "node/src/export/matchbox.rs",
+    "node/src/import/check/",
+    "node/src/import/compare.rs",
+    "node/src/import/dnsmasq/judge.rs",
+    "node/src/import/dnsmasq/line.rs",
+    "node/src/import/dnsmasq/tags.rs",
     "node/src/replication/garbage.rs",
     "node/src/replication/plan.rs",
     "node/src/replication/queue.rs",
