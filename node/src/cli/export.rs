@@ -69,6 +69,7 @@ pub(super) fn run(connection: &Connection, action: &Action, terminal: &mut Termi
     left_out.append(&mut planned.left_out);
     write(dir, &planned, terminal)?;
     download(&client, dir, &planned, terminal)?;
+    folder::settle(dir).map_err(|error| unwritable(dir, &error))?;
     for Problem { object, message, hint } in &planned.changed {
         terminal.complain(&format!("changed: {object}: {message}; {hint}"));
     }
@@ -151,6 +152,7 @@ fn unknown(object: String, member: &str) -> Problem {
 }
 
 fn write(dir: &Path, planned: &Plan, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    std::fs::create_dir_all(dir).map_err(|error| unwritable(dir, &error))?;
     for (path, content) in &planned.files {
         folder::write(dir, path, content).map_err(|error| unwritable(&dir.join(path), &error))?;
     }
@@ -194,7 +196,7 @@ fn stays_behind(client: &Client, terminal: &mut Terminal<'_>) -> Result<(), Fail
             terminal.complain(&format!("stays behind: settings.{key}: {}; matchbox has nothing like it", text(value)));
         }
     }
-    let held = list(client, "/machines", &[("held", Some("true"))])?;
+    let held = list(client, "/machines", &[("hold", Some("true"))])?;
     if !held.is_empty() {
         terminal.complain(&format!("stays behind: {} machines are held; matchbox boots them", held.len()));
     }

@@ -1,8 +1,8 @@
-//! Writes files below a folder, each whole or not at all.
+//! Writes files below a folder; readers find each whole or not at all.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Whether a folder is not there, or holds nothing.
@@ -17,8 +17,8 @@ pub fn is_empty(dir: &Path) -> io::Result<bool> {
     }
 }
 
-/// Writes one file at `path` below `dir`, with the folders it lies in. Readers see the old file or the new one. A file
-/// that has this content already is left alone.
+/// Writes one file at `path` below `dir`, with the folders it lies in. Readers see the old file or the new one; what a loss
+/// of power leaves is only sure after [`settle`]. A file that has this content already is left alone.
 ///
 /// # Errors
 /// Those of the file system.
@@ -30,14 +30,20 @@ pub fn write(dir: &Path, path: &str, content: &[u8]) -> io::Result<PathBuf> {
     let parent = make_room(&file)?;
     // One file is written at a time. Matchbox reads what ends in `.json`: a part of a file has another ending.
     let part = parent.join(format!(".raftboot.{}.part", std::process::id()));
-    let written = write_and_sync(&part, content).and_then(|()| fs::rename(&part, &file));
+    let written = fs::write(&part, content).and_then(|()| fs::rename(&part, &file));
     if written.is_err() {
         // It may not have come into being.
         let _gone = fs::remove_file(&part);
     }
-    written?;
-    File::open(parent)?.sync_all()?;
-    Ok(file)
+    written.map(|()| file)
+}
+
+/// Waits until everything written is on the disk: once for all files, because a wait for each takes minutes for thousands.
+///
+/// # Errors
+/// Those of the file system.
+pub fn settle(dir: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(dir)?)?)
 }
 
 /// Makes the folders that a file lies in; answers the innermost.
@@ -48,12 +54,6 @@ pub fn make_room(file: &Path) -> io::Result<&Path> {
     let parent = file.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
     fs::create_dir_all(parent)?;
     Ok(parent)
-}
-
-fn write_and_sync(file: &Path, content: &[u8]) -> io::Result<()> {
-    let mut handle = OpenOptions::new().write(true).create(true).truncate(true).open(file)?;
-    handle.write_all(content)?;
-    handle.sync_all()
 }
 
 /// How many files of a folder are looked at.
@@ -104,6 +104,7 @@ mod tests {
         fs::write(dir.path().join("groups/notes.txt"), "").unwrap();
         let ours = BTreeSet::from(["groups/a.json"]);
         assert_eq!(strangers(dir.path(), &ours).unwrap(), ["groups/old.json"]);
+        settle(dir.path()).unwrap();
         assert!(write(dir.path(), "groups/a.json/b", b"").is_err());
         assert!(is_empty(&dir.path().join("groups/a.json")).is_err());
     }

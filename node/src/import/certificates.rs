@@ -325,15 +325,16 @@ mod tests {
 
     #[test]
     fn what_clients_would_refuse_is_said_beforehand() {
-        let cases: [(&[&str], Purpose, &[&str], u64, &str); 6] = [
-            (&["10.0.20.6"], Purpose::ServerAuth, &["10.0.20.5"], 2030, "not for 10.0.20.5"),
-            (&[], Purpose::ServerAuth, &["10.0.20.5"], 2030, "it is made for nobody, not for 10.0.20.5"),
-            (&["a.lab"], Purpose::ClientAuth, &[], 2030, "its extended key usage is ClientAuth, not ServerAuth"),
-            (&["a.lab"], Purpose::ServerAuth, &[], 2041, "it ended on 2040-02-28"),
-            (&["a.lab"], Purpose::ServerAuth, &[], 2019, "it is valid from 2020-01-01 on"),
-            (&["a.lab"], Purpose::ServerAuth, &["a.lab"], 2040, "it ends soon"),
+        struct Case(&'static [&'static str], Purpose, &'static [&'static str], u64, &'static str);
+        let cases = [
+            Case(&["10.0.20.6"], Purpose::ServerAuth, &["10.0.20.5"], 2030, "not for 10.0.20.5"),
+            Case(&[], Purpose::ServerAuth, &["10.0.20.5"], 2030, "it is made for nobody, not for 10.0.20.5"),
+            Case(&["a.lab"], Purpose::ClientAuth, &[], 2030, "its extended key usage is ClientAuth, not ServerAuth"),
+            Case(&["a.lab"], Purpose::ServerAuth, &[], 2041, "it ended on 2040-02-28"),
+            Case(&["a.lab"], Purpose::ServerAuth, &[], 2019, "it is valid from 2020-01-01 on"),
+            Case(&["a.lab"], Purpose::ServerAuth, &["a.lab"], 2040, "it ends soon"),
         ];
-        for (names, purpose, endpoints, year, want) in cases {
+        for Case(names, purpose, endpoints, year, want) in cases {
             let dir = directory(names, purpose, 2040);
             let (told, report) = told(dir.path(), endpoints, year);
             assert!(told.iter().any(|line| line.starts_with("server.crt") && line.contains(want)), "{want}: {told:#?}");

@@ -47,7 +47,7 @@ fn a_check_needs_no_server_and_says_what_will_be_different() {
     let dir = pair(&bench);
     let said = run(&["import", "matchbox", &dir, "--check"]).ok();
     for want in [
-        "look at  group/cp-01: profile: there is no profile `talos-control-plane`",
+        "look at   group/cp-01: profile: there is no profile `talos-control-plane`",
         "profiles/control-plane.json calls itself so, but the file's name counts",
         "profile/control-plane: boot.args[1]: it names http://10.0.20.5:8080 (/assets/controlplane.yaml)",
         "http://10.0.20.5:8080 is written out in 1 places",
