@@ -5,7 +5,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use clap::Parser;
 use raft::state::ScriptStyle;
+use raftboot::cli::Cli;
+use raftboot::config::Config;
 use raftboot::export::{folder, matchbox as export};
 use raftboot::import::matchbox;
 use serde_json::{Value, json};
@@ -83,7 +86,7 @@ fn an_asset_that_cannot_be_opened_is_found_beforehand() {
     let bench = Bench::new();
     let dir = pair(&bench);
     let locked = bench.file("m/assets/locked", "x");
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
     let is_root = fs::read(&locked).is_ok();
     let said = run(&["import", "matchbox", &dir, "--check"]);
     assert_eq!(said.out.contains("left out  assets/locked: it cannot be read"), !is_root, "{}", said.out);
@@ -166,7 +169,8 @@ fn a_dnsmasq_configuration_is_told_line_by_line() {
         "d/10-pxe.conf",
         "port=0\ndhcp-range=10.0.20.0,proxy\ndhcp-boot=tag:ipxe,http://10.0.20.5:8080/boot.ipxe\n",
     );
-    bench.file("d/20-more.conf", "interface=eth1\ndhcp-boot=ipxe.efi\nfrobnicate\n");
+    bench.file("d/20-more.conf", "interface=eth1\ndhcp-boot=ipxe.efi\nfrobnicate\ntftp-root=/srv/tftp\nlog-dhcp\n\
+         dhcp-boot=tag:ipxe,http://boot.lab:80/boot.ipxe\naddress=/boot.lab/10.0.20.5\ndhcp-host=52:54:00:00:00:01,ignore\n");
     let dir = path(&bench, "d");
     let main = bench.file("dnsmasq.conf", format!("conf-dir={dir},*.conf\n"));
     for named in [&dir, &main] {
@@ -184,6 +188,12 @@ fn a_dnsmasq_configuration_is_told_line_by_line() {
     }
     let value: Value = serde_json::from_str(&run(&["import", "dnsmasq", &dir, "-o", "json"]).ok()).unwrap();
     assert_eq!((&value["findings"][3]["verdict"], &value["findings"][3]["line"]), (&"set".into(), &1.into()));
+    for command in value["commands"].as_array().unwrap() {
+        Cli::try_parse_from(command.as_str().unwrap().split(' ')).unwrap();
+    }
+    let config: Vec<&str> = value["config"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    assert!(config.len() >= 4, "{config:?}");
+    Config::parse(&config.join("\n")).unwrap();
     assert!(
         run(&["import", "dnsmasq", "/nonexistent"]).failed(1).contains("/nonexistent cannot be read: No such file")
     );
