@@ -62,6 +62,9 @@ pub fn compare(path: &str, old: &Answer, new: &Answer) -> Outcome {
         "/ipxe" => scripts(&old.body, &new.body),
         "/metadata" => lines(&sorted(&old.body), &sorted(&new.body), true),
         "/grub" => lines(&old.body, &new.body, true),
+        "/ignition" if is_hollow(&old.body) && old.body != new.body => {
+            Outcome::Differs("the old one answers an empty Ignition config, this one the config".into())
+        }
         _ if old.media != new.media => {
             Outcome::Differs(format!("Content-Type was `{}`, is `{}`", old.media, new.media))
         }
@@ -242,6 +245,12 @@ mod tests {
             &answer(200, r#"{"ignition":{"version":""}}"#),
             &answer(404, ""),
             "an empty Ignition config",
+        );
+        check(
+            "/ignition",
+            &answer(200, r#"{"ignition":{"version":""}}"#),
+            &answer(200, r#"{"ignition":{"version":"3.5.0"}}"#),
+            "an empty Ignition config, this one the config",
         );
         check("/ipxe", &answer(404, ""), &answer(200, LEAVE), "Meant");
         check("/ipxe", &answer(404, ""), &answer(200, NEW), "answers 404, this one 200");

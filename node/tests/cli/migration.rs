@@ -179,7 +179,8 @@ fn a_dnsmasq_configuration_is_told_line_by_line() {
             "10-pxe.conf:1: port=0\n  already so: there is no DNS server here",
             "20-more.conf:2: dhcp-boot=ipxe.efi\n  set this: ",
             "20-more.conf:3: frobnicate\n  not understood: ",
-            "once, on any node:\n  raftboot settings set loaders.uefi-x64=ipxe.efi\n",
+            "once, on any node:\n  raftboot cluster set dns_names=boot.lab\n",
+            "  raftboot settings set loaders.uefi-x64=ipxe.efi\n",
             "  interface = \"eth1\"\n",
             "raftboot cluster set vip=10.0.20.5",
         ] {
