@@ -13,6 +13,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod dhcp;
+pub mod export;
 pub mod go_json;
 pub mod grpc;
 pub mod https;

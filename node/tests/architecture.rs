@@ -22,7 +22,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("https", &["idle"]),
     ("grpc", &["certs", "go_json", "https"]),
     ("matchbox_json", &["go_json"]),
-    ("import", &["matchbox_json"]),
+    ("import", &["boot", "certs", "dhcp", "go_json", "matchbox_json"]),
+    ("export", &[]),
     ("sightings", &[]),
     ("vip", &["config"]),
     (
@@ -35,7 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("replication", &["assets"]),
     ("admin", &["assets", "certs", "https", "matchbox_json", "membership", "replication"]),
     ("client", &[]),
-    ("cli", &["certs", "client", "config", "import", "matchbox_json", "membership", "run"]),
+    ("cli", &["certs", "client", "config", "export", "go_json", "import", "matchbox_json", "membership", "run"]),
     (
         "run",
         &[
@@ -97,6 +98,12 @@ const PURE: &[&str] = &[
     "node/src/boot/listing.rs",
     "node/src/boot/butane/",
     "node/src/boot/ignition/",
+    "node/src/export/matchbox.rs",
+    "node/src/import/check/",
+    "node/src/import/compare.rs",
+    "node/src/import/dnsmasq/judge.rs",
+    "node/src/import/dnsmasq/line.rs",
+    "node/src/import/dnsmasq/tags.rs",
     "node/src/replication/garbage.rs",
     "node/src/replication/plan.rs",
     "node/src/replication/queue.rs",

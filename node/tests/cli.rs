@@ -1,5 +1,11 @@
 //! The command line against a running admin API: what it does, what it prints, how it ends.
 
+#[path = "cli/boot.rs"]
+mod boot;
+#[path = "cli/guide.rs"]
+mod guide;
+#[path = "cli/migration.rs"]
+mod migration;
 #[path = "cli/safety.rs"]
 mod safety;
 #[path = "api/server.rs"]

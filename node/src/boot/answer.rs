@@ -18,6 +18,7 @@ use super::nodes::{self, Whereabouts};
 use super::path::{self, Cleaned};
 use super::respond::{self, Answer};
 use super::script::{self, Extras};
+use super::signed::{self, Signing};
 use super::stream::Reader;
 use super::{Event, LOADERS_PATH, Loader, LoaderClient, Questions, Seen, files};
 
@@ -31,6 +32,8 @@ pub(super) struct Context {
     pub parser: Arc<Parser>,
     /// Keeps the digests of boot loaders.
     pub digests: Digests,
+    /// Signs, if there is a key to sign with.
+    pub signing: Option<Arc<Signing>>,
 }
 
 /// The two ends of a connection.
@@ -64,7 +67,10 @@ struct Request<'a> {
 impl Context {
     /// Answers one request. Methods are not told apart, as in matchbox; HEAD gets the headers only.
     pub(super) async fn answer(&self, parts: &Parts, ends: Ends) -> Answer {
-        let mut answer = self.route(parts, ends).await;
+        let mut answer = match self.signature(parts, ends).await {
+            Some(answer) => answer,
+            None => self.route(parts, ends).await,
+        };
         if answer.status() != StatusCode::NOT_MODIFIED {
             let length = answer.body().remaining();
             answer.headers_mut().insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -73,6 +79,15 @@ impl Context {
             *answer.body_mut() = Body::empty();
         }
         answer
+    }
+
+    /// The signature of what another path answers, if that is what is asked for and there is a key.
+    async fn signature(&self, parts: &Parts, ends: Ends) -> Option<Answer> {
+        let signing = self.signing.as_ref()?;
+        let Cleaned::Clean(path) = path::clean(parts.uri.path()) else { return None };
+        let (base, form) = signed::wanted(&path)?;
+        let inner = signed::request_for(base, parts)?;
+        Some(signing.sign(self.route(&inner, ends).await, form).await)
     }
 
     async fn route(&self, parts: &Parts, ends: Ends) -> Answer {

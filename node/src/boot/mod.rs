@@ -27,6 +27,8 @@ mod relay;
 mod respond;
 mod script;
 mod server;
+mod signature;
+mod signed;
 mod sniff;
 mod stream;
 
@@ -49,6 +51,7 @@ pub use labels::Labels;
 pub use nodes::{Whereabouts, for_questions};
 pub use script::autoexec;
 pub use server::{BindError, Server, bind};
+pub use signature::{SignError, Signer, SignerError};
 
 /// What boot HTTP asks of the rest of the program; none of it may wait, except `open`.
 pub trait Questions: Send + Sync + 'static {

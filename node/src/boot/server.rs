@@ -23,6 +23,8 @@ use super::config::Parser;
 use super::digests::Digests;
 use super::gate::{Gate, Pass};
 use super::pace::Pace;
+use super::signature::Signer;
+use super::signed::Signing;
 use super::stream::Reader;
 use super::{Questions, respond};
 use crate::idle::Idle;
@@ -80,6 +82,7 @@ impl BindError {
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
+    signer: Option<Signer>,
 }
 
 /// Takes the address.
@@ -93,10 +96,16 @@ pub fn bind(address: SocketAddr) -> Result<Server, BindError> {
         socket.bind(address)?;
         socket.listen(BACKLOG_MAX)
     };
-    open().map(|listener| Server { listener }).map_err(|error| BindError::new(address, error))
+    open().map(|listener| Server { listener, signer: None }).map_err(|error| BindError::new(address, error))
 }
 
 impl Server {
+    /// With signatures beside what machines fetch, made by that key.
+    #[must_use]
+    pub fn signing(self, signer: Option<Signer>) -> Self {
+        Self { signer, ..self }
+    }
+
     /// The address that was taken; its port is the one the system chose if 0 was asked for.
     ///
     /// # Errors
@@ -115,6 +124,7 @@ impl Server {
             reader: Arc::new(Reader::default()),
             parser: Arc::new(Parser::default()),
             digests: Digests::default(),
+            signing: self.signer.clone().map(|signer| Arc::new(Signing::new(signer))),
         };
         let context = Arc::new(context);
         let (tasks, gate) = (TaskTracker::new(), Gate::default());

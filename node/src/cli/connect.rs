@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::failure::Failure;
 use super::output::{Format, parse};
@@ -74,6 +76,21 @@ impl Connection {
     }
 }
 
+/// Where machines ask the server that commands are sent to: on its host, at the port that this host's node is configured for.
+#[must_use]
+pub(super) fn boot_url(connection: &Connection) -> String {
+    let own = own_node();
+    let host = connection.server.as_deref().and_then(|url| {
+        let rest = url.strip_prefix("https://")?.split('/').next()?;
+        let host = rest.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(rest, |(host, _)| host);
+        (!host.is_empty()).then(|| host.to_owned())
+    });
+    match host {
+        Some(host) => format!("http://{host}:{}", own.boot_http.port()),
+        None => format!("http://{}", crate::config::reachable(own.boot_http)),
+    }
+}
+
 /// What the node on this host is configured to be; the defaults if there is no file, or none that this user may read.
 fn own_node() -> Config {
     Config::load(None).unwrap_or_default()
@@ -128,6 +145,32 @@ pub(super) fn list(client: &Client, path: &str, filters: &[(&str, Option<&str>)]
     }
 }
 
+/// All items of a list, byte for byte as the server wrote them: numbers would not survive more than that.
+///
+/// # Errors
+/// Why not.
+pub(super) fn list_raw(client: &Client, path: &str) -> Result<Vec<Box<RawValue>>, Failure> {
+    #[derive(Deserialize)]
+    struct Page {
+        items: Vec<Box<RawValue>>,
+        next_cursor: Option<String>,
+    }
+    let mut items = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let mut query: Vec<(&str, &str)> = vec![("limit", PAGE_ITEMS)];
+        query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+        let page: Page = serde_json::from_str(&client.get(path, &query)?).map_err(|error| {
+            Failure::new(format!("the server's answer cannot be read: {error}"), "is the server of another version?")
+        })?;
+        items.extend(page.items);
+        match page.next_cursor {
+            Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
+            _ => return Ok(items),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +184,22 @@ mod tests {
         ] {
             let own = Config { admin: listen.parse().unwrap(), ..Config::default() };
             assert_eq!(own_url(&own), url);
+        }
+    }
+
+    #[test]
+    fn machines_ask_the_host_that_commands_are_sent_to() {
+        for (server, url) in [
+            (None, "http://127.0.0.1:8080"),
+            (Some("https://10.0.20.7:8443"), "http://10.0.20.7:8080"),
+            (Some("https://[fd00::7]:8443/"), "http://[fd00::7]:8080"),
+            (Some("https://[fd00::7]"), "http://[fd00::7]:8080"),
+            (Some("https://boot.lab"), "http://boot.lab:8080"),
+        ] {
+            let format = Format::default();
+            let server = server.map(str::to_owned);
+            let connection = Connection { server, token_file: None, ca_file: None, data_dir: None, format };
+            assert_eq!(boot_url(&connection), url);
         }
     }
 }

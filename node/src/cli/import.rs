@@ -1,5 +1,9 @@
 //! `import`: takes over what another boot service has on its disk.
 
+mod check;
+mod compare;
+mod dnsmasq;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +27,8 @@ use crate::matchbox_json::{GroupJson, ProfileJson};
 pub enum Action {
     /// A data directory of matchbox, usually /var/lib/matchbox
     Matchbox(Matchbox),
+    /// Read a dnsmasq configuration and say, line by line, what becomes of it; changes nothing
+    Dnsmasq(dnsmasq::Arguments),
 }
 
 /// What to take over from matchbox, and how.
@@ -30,6 +36,23 @@ pub enum Action {
 pub struct Matchbox {
     /// The directory
     dir: PathBuf,
+    /// Change nothing and need no server: say what would be left out and what machines would get that they did not get
+    /// before; exit code 1 if there is any of that
+    #[arg(long, conflicts_with_all = ["replace", "strict", "dry_run", "allow_single_copy", "compare"])]
+    check: bool,
+    /// Change nothing: ask this matchbox and the new service what every group's machines get, and compare; exit code 1 if it
+    /// differs
+    #[arg(long, value_name = "URL", conflicts_with_all = ["replace", "strict", "dry_run", "allow_single_copy"])]
+    compare: Option<String>,
+    /// With --compare: where machines ask the new service [default: port 8080 of the server, or as this host's node is configured]
+    #[arg(long, value_name = "URL", requires = "compare")]
+    with: Option<String>,
+    /// Look at the certificates of matchbox's gRPC API as well, usually in /etc/matchbox, and say how to go on with them
+    #[arg(long, value_name = "DIR", conflicts_with = "compare")]
+    certificates: Option<PathBuf>,
+    /// With --certificates: a name or address by which clients such as Terraform call the service; may be given several times
+    #[arg(long, value_name = "HOST", requires = "certificates")]
+    endpoint: Vec<String>,
     /// Remove all profiles, groups, templates and assets that are not in it; refused if a file in it cannot be used
     #[arg(long)]
     replace: bool,
@@ -55,13 +78,38 @@ const KINDS: [(&str, &str); 4] =
     [("profile", "/profiles"), ("group", "/groups"), ("template", "/templates"), ("asset", "/assets")];
 
 pub(super) fn run(connection: &Connection, action: Action, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
-    let Action::Matchbox(arguments) = action;
+    let arguments = match action {
+        Action::Matchbox(arguments) => arguments,
+        Action::Dnsmasq(arguments) => return dnsmasq::run(connection.format, &arguments, terminal),
+    };
     let dir = &arguments.dir;
-    let read = matchbox::read(dir).map_err(|error| {
-        let why = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
-        Failure::new(format!("{error}{why}"), "")
-    })?;
-    for Problem { path, reason, hint } in &read.problems {
+    let read = matchbox::read(dir).map_err(|error| Failure::new(whole(&error), ""))?;
+    if arguments.check {
+        return check::run(connection.format, &arguments, read, terminal);
+    }
+    if let Some(old) = &arguments.compare {
+        return compare::run(connection, old, arguments.with.as_deref(), &read, terminal);
+    }
+    take_over(connection, &arguments, &read, terminal)?;
+    if let Some(certificates) = &arguments.certificates {
+        terminal.complain(check::certificates(certificates, &arguments.endpoint).1.trim_end());
+    }
+    Ok(())
+}
+
+/// An error and what it comes from.
+fn whole(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+}
+
+fn take_over(
+    connection: &Connection,
+    arguments: &Matchbox,
+    read: &Import,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), Failure> {
+    let dir = &arguments.dir;
+    for Problem { path, reason, hint, .. } in &read.problems {
         let hint = if hint.is_empty() { String::new() } else { format!("; {hint}") };
         terminal.complain(&format!("left out: {}: {reason}{hint}", path.display()));
     }
@@ -76,14 +124,14 @@ pub(super) fn run(connection: &Connection, action: Action, terminal: &mut Termin
         return Err(Failure::new(message, hint));
     }
     let client = connection.open()?;
-    let mut batch = Batch::of(&read, dir);
+    let mut batch = Batch::of(read, dir);
     if arguments.replace {
         batch.keep(&client, &unusable, terminal)?;
         if !arguments.allow_empty {
-            batch.leaves_something(&client, &read, dir)?;
+            batch.leaves_something(&client, read, dir)?;
         }
     }
-    batch.assets(&client, &read, arguments.dry_run, terminal)?;
+    batch.assets(&client, read, arguments.dry_run, terminal)?;
     let kinds: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).filter(|_| arguments.replace).collect();
     let places: Vec<&str> = batch.places.iter().map(String::as_str).collect();
     // A matchbox directory may hold groups with equal selectors; there the lowest id wins, and so it does here.

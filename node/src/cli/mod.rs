@@ -9,6 +9,7 @@ mod certificates;
 mod cluster;
 mod connect;
 mod documents;
+mod export;
 mod failure;
 mod host;
 mod import;
@@ -107,6 +108,8 @@ pub enum ClientCommand {
     Apply(Connected<apply::Arguments>),
     /// Take over the data of another boot service
     Import(ConnectedTo<import::Action>),
+    /// Write the data as another boot service reads it
+    Export(ConnectedTo<export::Action>),
     /// Print a script that completes commands in a shell
     Completions {
         /// For which shell
@@ -186,6 +189,7 @@ fn perform(command: ClientCommand, terminal: &mut Terminal<'_>) -> Result<(), Fa
         ClientCommand::Token(ConnectedTo { connection, action }) => tokens::run(&connection, action, terminal),
         ClientCommand::Apply(Connected { connection, action }) => apply::run(&connection, &action, terminal),
         ClientCommand::Import(ConnectedTo { connection, action }) => import::run(&connection, action, terminal),
+        ClientCommand::Export(ConnectedTo { connection, action }) => export::run(&connection, &action, terminal),
         ClientCommand::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "raftboot", &mut script);

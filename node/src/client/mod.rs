@@ -1,5 +1,6 @@
 //! The admin API as its clients see it: one blocking connection that trusts one CA and carries one token.
 
+mod boot;
 mod transfer;
 
 use std::io::Read;
@@ -13,6 +14,7 @@ use ureq::http::{Method, Request, Response};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, SendBody};
 
+pub use boot::{BootAnswer, BootClient};
 pub use transfer::{Download, Upload};
 
 /// Where every path of the API begins.

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::{Listen, Mistake};
 
 /// Keys that may be written; anything else is a typing error worth reporting.
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 24] = [
     "data_dir",
     "name",
     "timing",
@@ -23,6 +23,8 @@ const KEYS: [&str; 22] = [
     "listen.dhcp",
     "listen.peer",
     "listen.grpc",
+    "boot.signing_key_ring",
+    "boot.signing_passphrase_file",
     "tls.cert",
     "tls.key",
     "tls.names",

@@ -69,6 +69,8 @@ pub struct Config {
     pub grpc_certificates: Option<GrpcCertificates>,
     /// An own certificate for the admin API instead of the generated one.
     pub certificate: Option<Certificate>,
+    /// The key that signs what machines fetch.
+    pub signing: Option<SigningKey>,
     /// Further names and addresses the generated certificate is valid for.
     pub names: Vec<String>,
     /// How to log.
@@ -93,6 +95,15 @@ pub struct Certificate {
     pub chain: PathBuf,
     /// The private key.
     pub key: PathBuf,
+}
+
+/// An OpenPGP key ring, and what unlocks its first key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigningKey {
+    /// The key ring.
+    pub key_ring: PathBuf,
+    /// A file with the passphrase, for a key that has one.
+    pub passphrase_file: Option<PathBuf>,
 }
 
 /// PEM files for the gRPC service, as matchbox has them in `/etc/matchbox`.
@@ -214,6 +225,13 @@ impl Config {
                 (None, None) => None,
                 (Some(_), None) => written.wrong("tls.cert", "needs `tls.key` beside it"),
                 (None, Some(_)) => written.wrong("tls.key", "needs `tls.cert` beside it"),
+            },
+            signing: match (written.text("boot.signing_key_ring"), written.text("boot.signing_passphrase_file")) {
+                (None, Some(_)) => written.wrong("boot.signing_passphrase_file", "needs `boot.signing_key_ring` beside it"),
+                (key_ring, passphrase) => key_ring.map(|key_ring| SigningKey {
+                    key_ring: key_ring.into(),
+                    passphrase_file: passphrase.map(PathBuf::from),
+                }),
             },
             names: written.list("tls.names").unwrap_or_default(),
             log: Log {
@@ -343,6 +361,7 @@ impl Default for Config {
             grpc: Listen::Auto(default_grpc()),
             grpc_certificates: None,
             certificate: None,
+            signing: None,
             names: Vec::new(),
             log: Log { json: false, filter: "info".into() },
         }
@@ -392,7 +411,7 @@ mod tests {
     fn every_key_is_read() {
         let config = Config::parse(
             "data_dir = \"/srv/rb\"\nname = \"node-a\"\ntiming = \"vm\"\nfence = \"lifetime\"\npeer_address = \"a.lab:7444\"\ninterface = \"eth1\"\nadvertise = \"10.0.20.7\"\nloader_dirs = [\"/opt/ipxe\"]\n\
-             [listen]\nboot_http = \"10.0.20.7:8081\"\nadmin = \"127.0.0.1:9443\"\ntftp = \"off\"\ndhcp = \"on\"\npeer = \"10.0.20.7:7444\"\ngrpc = \"10.0.20.7:8082\"\n[grpc]\ncert = \"/gc\"\nkey = \"/gk\"\nclient_ca = \"/ga\"\n\
+             [listen]\nboot_http = \"10.0.20.7:8081\"\nadmin = \"127.0.0.1:9443\"\ntftp = \"off\"\ndhcp = \"on\"\npeer = \"10.0.20.7:7444\"\ngrpc = \"10.0.20.7:8082\"\n[grpc]\ncert = \"/gc\"\nkey = \"/gk\"\nclient_ca = \"/ga\"\n[boot]\nsigning_key_ring = \"/s\"\nsigning_passphrase_file = \"/p\"\n\
              [tls]\ncert = \"/c\"\nkey = \"/k\"\nnames = [\"boot.lab\"]\n[log]\nformat = \"json\"\nlevel = \"debug\"\n",
         )
         .expect("nothing is wrong");
@@ -412,6 +431,8 @@ mod tests {
         assert_eq!(config.certificate, Some(Certificate { chain: "/c".into(), key: "/k".into() }));
         assert_eq!(config.names, ["boot.lab"]);
         assert_eq!(config.grpc, Listen::On(([10, 0, 20, 7], 8082).into()));
+        let signing = SigningKey { key_ring: "/s".into(), passphrase_file: Some("/p".into()) };
+        assert_eq!(config.signing, Some(signing));
         let server = Certificate { chain: "/gc".into(), key: "/gk".into() };
         assert_eq!(config.grpc_certificates, Some(GrpcCertificates { server, client_ca: "/ga".into() }));
         assert_eq!(config.log, Log { json: true, filter: "debug".into() });

@@ -9,7 +9,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use raft::command::Edit;
-use raft::state::{Asset, Group, Profile, TEMPLATE_BYTES_MAX, Template, TemplateKind, check_edit};
+use raft::state::{Asset, Group, Profile, TEMPLATE_BYTES_MAX, Template, TemplateKind, check_edit, normal_selector};
 use raft::types::Digest;
 
 use crate::matchbox_json::{group_of_file, profile_of_file};
@@ -25,8 +25,21 @@ pub struct Import {
     pub templates: Vec<Template>,
     /// Names below `assets/` and where their bytes are.
     pub assets: Vec<(String, PathBuf)>,
+    /// Groups and profiles that call themselves something else than their file does.
+    pub other_ids: Vec<OtherId>,
     /// Files that were left out.
     pub problems: Vec<Problem>,
+}
+
+/// A group or profile whose `id` is not its file's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherId {
+    /// `groups` or `profiles`.
+    pub folder: &'static str,
+    /// What it is called: its file's name without `.json`.
+    pub name: String,
+    /// What it says in `id`.
+    pub id: String,
 }
 
 /// A file that was left out.
@@ -38,6 +51,8 @@ pub struct Problem {
     pub reason: String,
     /// What to do about it; empty if nothing needs to be done.
     pub hint: String,
+    /// Whether matchbox uses the file, so that leaving it out changes what machines get.
+    pub used: bool,
 }
 
 /// The directory as a whole cannot be read.
@@ -86,7 +101,7 @@ pub fn read(dir: &Path) -> Result<Import, ImportError> {
         let entry = entry.map_err(|source| ImportError::Unreadable { path: dir.into(), source })?;
         match entry.file_name().to_str().and_then(|name| FOLDERS.iter().find(|folder| **folder == name)) {
             Some(folder) if entry.path().is_dir() => drop(found.insert(*folder)),
-            _ => reading.problem(&entry.path(), "not in a folder that matchbox reads", ""),
+            _ => reading.unused(&entry.path(), "not in a folder that matchbox reads", ""),
         }
     }
     if found.is_empty() {
@@ -114,8 +129,16 @@ struct Found {
 }
 
 impl Reading<'_> {
+    /// A file that matchbox uses.
     fn problem(&mut self, path: &Path, reason: impl Into<String>, hint: impl Into<String>) {
-        self.import.problems.push(Problem { path: path.into(), reason: reason.into(), hint: hint.into() });
+        let (reason, hint) = (reason.into(), hint.into());
+        self.import.problems.push(Problem { path: path.into(), reason, hint, used: true });
+    }
+
+    /// A file that matchbox does not use either.
+    fn unused(&mut self, path: &Path, reason: impl Into<String>, hint: impl Into<String>) {
+        let (reason, hint) = (reason.into(), hint.into());
+        self.import.problems.push(Problem { path: path.into(), reason, hint, used: false });
     }
 
     fn folder(&mut self, folder: &str) -> Result<(), ImportError> {
@@ -195,9 +218,9 @@ impl Reading<'_> {
         match fs::metadata(path) {
             Ok(meta) if meta.is_file() => files.push(Found { name, path: path.into() }),
             Ok(meta) if meta.is_dir() => self.walk(path, format!("{name}/"), above, files)?,
-            Ok(_) => self.problem(path, "neither a file nor a folder", "remove it"),
+            Ok(_) => self.unused(path, "neither a file nor a folder", "remove it"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.problem(path, "a link to a file that does not exist", "mend or remove the link");
+                self.unused(path, "a link to a file that does not exist", "mend or remove the link");
             }
             Err(error) => self.problem(path, format!("it cannot be read: {error}"), ACCESS),
         }
@@ -206,18 +229,19 @@ impl Reading<'_> {
 
     fn group(&mut self, found: &Found) {
         if found.name.contains('/') {
-            return self.problem(&found.path, "in a sub-folder of `groups`, where matchbox does not look", MOVE_UP);
+            return self.unused(&found.path, "in a sub-folder of `groups`, where matchbox does not look", MOVE_UP);
         }
         let Some(stem) = self.stem(found) else { return };
         let Some(bytes) = self.bytes(&found.path, JSON_BYTES_MAX) else { return };
         match group_of_file(&bytes) {
             Ok(group) => {
+                self.named("groups", &stem, &group.id);
                 let group = Group { id: stem, ..group };
                 if self.acceptable(&found.path, &Edit::PutGroup(group.clone())) {
                     self.import.groups.push(group);
                 }
             }
-            Err(error) => self.problem(&found.path, format!("not a group: {error}"), MEND),
+            Err(error) => self.unused(&found.path, format!("not a group: {error}"), MEND),
         }
     }
 
@@ -226,26 +250,29 @@ impl Reading<'_> {
         let Some(bytes) = self.bytes(&found.path, JSON_BYTES_MAX) else { return };
         match profile_of_file(&bytes) {
             Ok(profile) if profile.id.is_empty() => {
-                self.problem(
-                    &found.path,
-                    "it has no `id`, so matchbox refuses it",
-                    format!("add `\"id\": \"{stem}\"`"),
-                );
+                self.unused(&found.path, "it has no `id`, so matchbox refuses it", format!("add `\"id\": \"{stem}\"`"));
             }
             Ok(profile) => {
+                self.named("profiles", &stem, &profile.id);
                 let profile = Profile { id: stem, ..profile };
                 if self.acceptable(&found.path, &Edit::PutProfile(profile.clone())) {
                     self.import.profiles.push(profile);
                 }
             }
-            Err(error) => self.problem(&found.path, format!("not a profile: {error}"), MEND),
+            Err(error) => self.unused(&found.path, format!("not a profile: {error}"), MEND),
+        }
+    }
+
+    fn named(&mut self, folder: &'static str, name: &str, id: &str) {
+        if !id.is_empty() && id != name {
+            self.import.other_ids.push(OtherId { folder, name: name.into(), id: id.into() });
         }
     }
 
     fn stem(&mut self, found: &Found) -> Option<String> {
         let stem = found.name.strip_suffix(".json").map(str::to_owned);
         if stem.is_none() {
-            self.problem(&found.path, "its name does not end in `.json`, so matchbox does not read it", "");
+            self.unused(&found.path, "its name does not end in `.json`, so matchbox does not read it", "");
         }
         stem
     }
@@ -270,7 +297,14 @@ impl Reading<'_> {
     fn acceptable(&mut self, path: &Path, edit: &Edit) -> bool {
         let Err(refusal) = check_edit(edit) else { return true };
         let field = if refusal.field.is_empty() { String::new() } else { format!("{}: ", refusal.field) };
-        self.problem(path, format!("{field}{}", refusal.message), refusal.hint);
+        let reason = format!("{field}{}", refusal.message);
+        match edit {
+            // Matchbox stores such a group and then cannot read it.
+            Edit::PutGroup(group) if normal_selector(&group.selector).is_none() => {
+                self.unused(path, reason, refusal.hint);
+            }
+            _ => self.problem(path, reason, refusal.hint),
+        }
         false
     }
 
