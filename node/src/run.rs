@@ -9,6 +9,7 @@ mod handoff;
 mod join;
 mod membership;
 mod own;
+mod signing;
 mod site;
 
 use std::sync::Arc;
@@ -66,6 +67,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
 /// What of the configuration does not fit this host.
 pub fn place(config: &Config) -> anyhow::Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    signing::open(config)?;
     let site = runtime.block_on(site::find(config))?;
     let interface =
         site.interface.as_ref().map_or_else(|| "every interface".to_owned(), |name| format!("interface {name}"));

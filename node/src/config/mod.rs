@@ -227,7 +227,9 @@ impl Config {
                 (None, Some(_)) => written.wrong("tls.key", "needs `tls.cert` beside it"),
             },
             signing: match (written.text("boot.signing_key_ring"), written.text("boot.signing_passphrase_file")) {
-                (None, Some(_)) => written.wrong("boot.signing_passphrase_file", "needs `boot.signing_key_ring` beside it"),
+                (None, Some(_)) => {
+                    written.wrong("boot.signing_passphrase_file", "needs `boot.signing_key_ring` beside it")
+                }
                 (key_ring, passphrase) => key_ring.map(|key_ring| SigningKey {
                     key_ring: key_ring.into(),
                     passphrase_file: passphrase.map(PathBuf::from),

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use raft::state::NodeKind;
 use tracing::warn;
 
+use super::signing;
 use super::site::Site;
 use crate::config::{Config, Listen};
 use crate::{admin, boot, dhcp, grpc, https, tftp};
@@ -30,7 +31,11 @@ impl Bound {
         if kind == NodeKind::Witness {
             return Ok(Self { boot_http: None, admin, grpc: None, peers, tftp: None, dhcp: None });
         }
-        let boot_http = Some(boot::bind(config.boot_http)?);
+        let signer = signing::open(config)?;
+        if let Some(signer) = &signer {
+            signing::report(signer);
+        }
+        let boot_http = Some(boot::bind(config.boot_http)?.signing(signer));
         let grpc = wanted("gRPC", "listen.grpc", config.grpc, |address| Ok(https::bind(address, &grpc::SERVICE)?))?;
         let tftp = wanted("TFTP", "listen.tftp", config.tftp, |address| Ok(tftp::Sockets::bind(&[address])?))?;
         let dhcp = wanted("DHCP", "listen.dhcp", config.dhcp, |()| {
