@@ -15,13 +15,16 @@ use std::path::{Path, PathBuf};
 
 use client::{Client, tls};
 use node::{Node, until};
-use provider::{GroupResource, ProfileResource, example};
+use provider::example;
 use serde_json::{Value, json};
 use wire::{from_base64, to_base64};
 
 /// A client's files, made on that node.
 fn certificates(node: &Node) -> PathBuf {
     let dir = node.data().join("terraform");
+    if dir.join("client.crt").exists() {
+        return dir;
+    }
     let out = dir.display().to_string();
     let mut command = node.command(&["cert", "client", "terraform", "--out", &out, "--config"]);
     let said: node::Said = command.arg(node.config()).output().expect("the binary runs").into();
@@ -236,7 +239,7 @@ fn bad_calls_get_a_status_that_says_what_is_wrong_and_change_nothing() {
         ("rpcpb.Ignition/IgnitionPut", config(r#"{"ignition":{}}"#), INVALID_ARGUMENT, "ignition.version"),
         (
             "rpcpb.Ignition/IgnitionPut",
-            json!({"name": "../groups/x", "config": to_base64(br#"{"ignition":{"version":"3.4.0"}}"#)}),
+            json!({"name": "../groups/x.ign", "config": to_base64(br#"{"ignition":{"version":"3.4.0"}}"#)}),
             INVALID_ARGUMENT,
             "name",
         ),

@@ -44,7 +44,8 @@ impl<'a> Site<'a> {
     /// Replaces everything by what `dir` holds; returns when the node that is asked has it.
     fn load(&self, dir: &Path) {
         for (dir, more) in [(self.empty.path(), &["--replace", "--allow-empty"][..]), (dir, &[])] {
-            let arguments = [&["import", "matchbox", &dir.display().to_string()][..], more].concat();
+            let dir = dir.display().to_string();
+            let arguments = [&["import", "matchbox", &dir][..], more].concat();
             self.written.cli(self.written, &arguments).ok();
         }
         let applied = |node: &Node| node.status(self.written)["cluster"]["applied"].as_u64().unwrap();
