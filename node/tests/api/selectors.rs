@@ -84,7 +84,7 @@ fn a_value_that_two_groups_list_is_a_tie() {
     let (one, other) =
         (json!({"id": "one", "selector": {"os": "b"}}), json!({"id": "other", "match": [{"os": ["a", "b"]}]}));
     server.apply(&groups(&[one])).ok();
-    let refused = server.apply(&groups(&[other.clone()]));
+    let refused = server.apply(&groups(std::slice::from_ref(&other)));
     assert_eq!(refused.error(), (409, "selector_tie".into(), "items[0].match[0]".into()));
     let mut allowed = groups(&[other]);
     allowed["allow_ties"] = true.into();
@@ -101,7 +101,7 @@ fn conditions_that_machines_cannot_meet_are_warned_of() {
         let warnings = warnings["warnings"].as_array().unwrap().iter();
         warnings.map(|warning| warning["field"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(fields(&server.apply(&groups(&[group.clone()])).ok()), ["profile", "match[0].ip"]);
+    assert_eq!(fields(&server.apply(&groups(std::slice::from_ref(&group))).ok()), ["profile", "match[0].ip"]);
     let script_style = raft::state::ScriptStyle::Matchbox;
     server.propose(raft::command::Edit::PutSettings(Settings { script_style, ..Settings::default() }));
     let warned = fields(&server.apply(&groups(&[group])).ok());
@@ -114,7 +114,7 @@ fn explain(server: &Server, body: &Value) -> Reply {
 
 fn site() -> Server {
     let server = Server::start();
-    let mac: Mac = "52:54:00:12:34:56".parse().unwrap();
+    let mac: Mac = "52:54:00:12:34:56".parse().expect("the test's own set-up");
     server.propose(raft::command::Edit::Sightings(vec![Sighting {
         mac: mac.clone(),
         uuid: "4c4c4544-0000-1000-8000-000000000001".into(),
@@ -129,7 +129,7 @@ fn site() -> Server {
         json!({"id": "dell", "profile": "gone", "match": [{"manufacturer": {"glob": "Dell*"}, "arch": ["x86_64", "arm64"]}]}),
         json!({"id": "elsewhere", "profile": "p", "selector": {"mac": "52:54:00:00:00:01"}}),
     ]);
-    items["items"].as_array_mut().unwrap().push(json!({"kind": "profile", "id": "p"}));
+    items["items"].as_array_mut().expect("the test's own set-up").push(json!({"kind": "profile", "id": "p"}));
     server.apply(&items).ok();
     server
 }
@@ -153,6 +153,12 @@ fn explain_says_who_wins_by_what_and_what_fails() {
     let failed =
         json!([{"field": "match[0].manufacturer.glob", "label": "manufacturer", "asked": ["Dell*"], "found": null}]);
     assert_eq!(said["failing"][0]["failed"], failed);
+
+    let held = raft::state::MachinePolicy { hold: true, ..raft::state::MachinePolicy::default() };
+    let mac = "52:54:00:12:34:56".parse().unwrap();
+    server.propose(raft::command::Edit::SetMachinePolicy(mac, held.into()));
+    let said = explain(&server, &json!({"machine": "52-54-00-12-34-56"})).ok();
+    assert_eq!((&said["hold"], &said["group"]), (&json!(true), &json!("rack")));
 
     // What is not recorded can be said; now two groups ask for as many labels, and one for an exact value.
     let more = json!({"machine": "4C4C4544-0000-1000-8000-000000000001", "labels": {"manufacturer": "Dell Inc."}});

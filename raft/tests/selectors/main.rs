@@ -185,7 +185,7 @@ fn groups_that_ask_for_the_same_are_refused_unless_allowed() {
         // The address of the request is another label than one of that name that a machine says.
         (group("old", "address=10.0.0.1", &[]), group("new", "", &["address in 10.0.0.1"]), None),
     ] {
-        let mut state = state_of(&[old.clone()]);
+        let mut state = state_of(std::slice::from_ref(&old));
         let (outcome, _) = state.apply(LogIndex(9), &command([Edit::put_group(new.clone())]));
         match (&outcome, want) {
             (Outcome::Applied { .. }, None) => {}
