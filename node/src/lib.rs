@@ -21,6 +21,7 @@ pub mod idle;
 pub mod import;
 pub mod loaders;
 pub mod log;
+pub mod match_json;
 pub mod matchbox_json;
 pub mod membership;
 pub mod peers;

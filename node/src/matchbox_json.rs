@@ -1,7 +1,7 @@
 //! Profiles and groups in matchbox's JSON: the shape the admin API speaks, and the lenient reader for matchbox's files.
 //!
-//! The serde types are strict (unknown fields are refused, so that a typing error is seen); `group_of_file` and
-//! `profile_of_file` read what Go's `encoding/json` reads: names in any case, unknown names ignored, `null` for nothing.
+//! The serde types are strict (unknown fields are refused, so that a typing error is seen) and know `match`, which
+//! matchbox does not; `group_of_file` and `profile_of_file` read what Go's `encoding/json` reads: names in any case, unknown names ignored, `null` for nothing.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::go_json::{fields, folded, go_text};
+use crate::match_json::{self, AlternativeJson};
 
 /// A group as matchbox writes it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -28,6 +29,9 @@ pub struct GroupJson {
     /// Labels that must be equal.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub selector: BTreeMap<String, String>,
+    /// Beside them, at least one of these must hold; ours alone.
+    #[serde(rename = "match", skip_serializing_if = "Vec::is_empty", deserialize_with = "match_json::at_least_one")]
+    pub rules: Vec<AlternativeJson>,
     /// Values for templates: a JSON object, kept byte for byte.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Box<RawValue>>,
@@ -75,7 +79,8 @@ pub struct BootJson {
 impl From<GroupJson> for Group {
     fn from(json: GroupJson) -> Self {
         let metadata = json.metadata.map(|raw| metadata_text(&raw)).unwrap_or_default();
-        Self { id: json.id, name: json.name, profile: json.profile, selector: json.selector, metadata }
+        let rules = match_json::rules_of(json.rules);
+        Self { id: json.id, name: json.name, profile: json.profile, selector: json.selector, metadata, rules }
     }
 }
 
@@ -86,6 +91,7 @@ impl From<&Group> for GroupJson {
             name: group.name.clone(),
             profile: group.profile.clone(),
             selector: group.selector.clone(),
+            rules: match_json::json_of(&group.rules),
             // Stored metadata has been checked to be a JSON object.
             metadata: RawValue::from_string(group.metadata.clone()).ok(),
         }
@@ -238,6 +244,11 @@ mod tests {
     }
 
     #[test]
+    fn match_is_a_name_that_matchbox_does_not_know() {
+        assert_eq!(group(r#"{"id":"g","match":[{"os":"x"}]}"#).unwrap().rules, []);
+    }
+
+    #[test]
     fn values_of_the_wrong_type_are_refused_and_null_is_nothing() {
         assert!(group(r#"{"id":5}"#).is_err());
         assert!(group(r#"{"selector":{"n":5}}"#).is_err());
@@ -279,6 +290,9 @@ mod tests {
         let json: GroupJson = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&GroupJson::from(&Group::from(json))).unwrap(), text);
         assert!(serde_json::from_str::<GroupJson>(r#"{"id":"g","profil":"p"}"#).is_err());
+        let text = r#"{"id":"g","selector":{"os":"x"},"match":[{"mac":["a","b"]}],"metadata":{"n":1}}"#;
+        let json: GroupJson = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&GroupJson::from(&Group::from(json))).unwrap(), text);
         let text = r#"{"id":"p","boot":{"kernel":"/k","initrd":["/i"],"args":["a"]},"generic_id":"x"}"#;
         let json: ProfileJson = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&ProfileJson::from(&Profile::from(json))).unwrap(), text);

@@ -12,6 +12,8 @@ mod cluster;
 mod errors;
 #[path = "api/repeats.rs"]
 mod repeats;
+#[path = "api/selectors.rs"]
+mod selectors;
 #[path = "api/server.rs"]
 mod server;
 #[path = "api/silence.rs"]

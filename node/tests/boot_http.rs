@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use raft::command::Edit;
-use raft::state::{MachinePolicy, ScriptStyle, Settings};
+use raft::state::{Alternative, Group, MachinePolicy, ScriptStyle, Settings, Test};
 use raftboot::boot::Whereabouts;
 use rig::{Rig, asset, group, node, profile, template};
 
@@ -34,6 +34,44 @@ fn a_known_machine_gets_a_script_that_names_this_node() {
     );
     assert!(answer.text().contains(&want), "{}", answer.text());
     assert_eq!(rig.seen(), [format!("{MAC} abc S1 x86_64 127.0.0.1 Script {{ group: \"g\", profile: \"p\" }}")]);
+}
+
+/// A group with one alternative, which asks one thing of one label.
+fn ruled(id: &str, label: &str, test: Test) -> Edit {
+    let rules = vec![Alternative::from([(label.to_owned(), vec![test])])];
+    Edit::put_group(Group { id: id.into(), profile: id.into(), rules, ..Group::default() })
+}
+
+#[test]
+fn a_machine_is_chosen_by_where_it_asks_from_and_cannot_say_otherwise() {
+    let rig = Rig::new(vec![
+        profile("here", "/here", &[], &[]),
+        profile("there", "/there", &[], &[]),
+        ruled("here", "address", Test::Subnet(vec!["127.0.0.0/8".into()])),
+        ruled("there", "address", Test::In(vec!["192.0.2.7".into()])),
+    ]);
+    for query in ["mac=52-54-00-12-34-56", "address=192.0.2.7"] {
+        let answer = rig.get(&format!("/ipxe?{query}")).text();
+        assert!(answer.contains(" /here "), "{query}: {answer}");
+    }
+    // What templates and `/metadata` see is what the machine says, and no more.
+    assert_eq!(rig.get("/metadata?a=b").text(), "REQUEST_QUERY_A=b\nREQUEST_RAW_QUERY=a=b\n");
+}
+
+#[test]
+fn a_machine_is_chosen_by_what_robust_scripts_make_it_say() {
+    let rig = Rig::new(vec![
+        profile("dell", "/dell", &[], &[]),
+        ruled("dell", "manufacturer", Test::Glob(vec!["Dell *".into()])),
+    ]);
+    let robust = rig.get("/boot.ipxe").text();
+    for label in ["manufacturer", "product", "asset"] {
+        assert!(robust.contains(&format!("&{label}=${{{label}:uristring}}")), "{robust}");
+    }
+    assert!(rig.get("/ipxe?manufacturer=Dell%20Inc.").text().contains(" /dell "));
+    assert!(rig.get("/ipxe?manufacturer=HPE").text().contains("no group matches"));
+    rig.apply(vec![settings(ScriptStyle::Matchbox)]);
+    assert!(!rig.get("/boot.ipxe").text().contains("manufacturer"));
 }
 
 #[test]

@@ -375,3 +375,44 @@ fn who_cannot_be_reached_or_trusted_is_said_with_what_to_do() {
     assert!(no_ca.contains("/ca: ") && no_ca.contains("holds no PEM certificate"), "{no_ca}");
     assert!(Path::new(dir).join("admin.token").exists());
 }
+
+#[test]
+fn a_group_with_match_is_applied_listed_and_explained() {
+    let bench = Bench::new();
+    let file = bench.file(
+        "groups.yaml",
+        "kind: profile\nid: p\n---\nkind: group\nid: default\nprofile: p\n---\n\
+         kind: group\nid: pair\nprofile: p\nmatch:\n- mac: [52:54:00:00:00:01, 52:54:00:00:00:02]\n\
+         - serial: {glob: AB*}\n  address: {subnet: 10.0.0.0/8}\n",
+    );
+    bench.run(&["apply", "-f", &file]).ok();
+    assert!(bench.run(&["apply", "-f", &file]).ok().contains("3 unchanged"));
+    let listed = bench.run(&["group", "list"]).ok();
+    assert!(
+        listed.contains("(mac=52:54:00:00:00:01|52:54:00:00:00:02) or (address subnet 10.0.0.0/8, serial glob AB*)"),
+        "{listed}"
+    );
+    // As it is printed, so it can be applied.
+    let printed = bench.file("again.yaml", bench.run(&["group", "get", "pair"]).ok());
+    assert!(bench.run(&["group", "put", "-f", &printed]).ok().contains("1 unchanged"));
+
+    let said = bench.run(&["explain", "52:54:00:00:00:02"]).ok();
+    assert!(said.starts_with("52:54:00:00:00:02 belongs to group pair by its match[0]: profile p.\n"), "{said}");
+    assert!(said.contains("it asks from an unknown address"), "{said}");
+    let said = bench.run(&["explain", "--label", "serial=AB1", "--address", "192.0.2.1"]).ok();
+    assert!(said.contains("belongs to group default by its selector"), "{said}");
+    let row = said.lines().find(|line| line.starts_with("pair")).unwrap();
+    let words: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(words, ["pair", "match[1].address.subnet", "10.0.0.0/8", "`192.0.2.1`"]);
+    let said = bench.json(&["explain", "--label", "serial=AB1", "--address", "10.1.1.1", "--limit", "1"]);
+    assert_eq!((said["group"].as_str(), said["matching_total"].as_u64()), (Some("pair"), Some(2)));
+
+    assert!(bench.run(&["explain", "--label", "serial"]).failed(2).contains("no KEY=VALUE"));
+    assert!(bench.run(&["explain", "nobody"]).failed(1).contains("there is no machine `nobody`"));
+    let bad = bench.file("bad.yaml", "kind: group\nid: g\nmatch:\n- serial: {glob: [A, 7]}\n");
+    let error = bench.run(&["apply", "-f", &bad]).failed(1);
+    assert!(
+        error.contains("bad.yaml:1") && error.contains("match[0].serial.glob[1]") && error.contains("in quotes"),
+        "{error}"
+    );
+}

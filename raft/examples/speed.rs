@@ -31,6 +31,7 @@ fn groups(from: usize, to: usize) -> Command {
             profile: "talos-worker".into(),
             selector: BTreeMap::from([("mac".into(), mac)]),
             metadata: format!(r#"{{"hostname":"worker-{number:06}","rack":"r{}"}}"#, number / 40),
+            rules: Vec::new(),
         }))
     };
     Command {

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::state::{
-    Announcement, Asset, ClusterSettings, Group, JoinToken, Kind, MachinePolicyChange, NewMember, Profile, Settings,
-    Sighting, Template, TemplateKind, Token,
+    Announcement, Asset, ClusterSettings, Group, JoinToken, Kind, MachinePolicyChange, NewMember, Profile, Ruled,
+    Settings, Sighting, Template, TemplateKind, Token,
 };
 use crate::types::{Digest, LogIndex, Mac, Timestamp};
 
@@ -64,7 +64,7 @@ pub enum Edit {
     PutProfile(Profile),
     /// Remove a profile by id.
     DeleteProfile(String),
-    /// Create or replace a group.
+    /// Create or replace a group without rules. `Edit::put_group` chooses between this and `PutRuledGroup`.
     PutGroup(Group),
     /// Remove a group by id.
     DeleteGroup(String),
@@ -110,6 +110,25 @@ pub enum Edit {
     PutJoinToken(JoinToken),
     /// Revoke a join token by id.
     DeleteJoinToken(String),
+    /// Create or replace a group with rules.
+    PutRuledGroup(Ruled),
+}
+
+impl Edit {
+    /// The edit that puts `group`: the one published first, unless the group has rules.
+    #[must_use]
+    pub fn put_group(group: Group) -> Self {
+        if group.rules.is_empty() { Self::PutGroup(group) } else { Self::PutRuledGroup(Ruled(group)) }
+    }
+
+    /// The group it puts.
+    #[must_use]
+    pub fn group(&self) -> Option<&Group> {
+        match self {
+            Self::PutGroup(group) | Self::PutRuledGroup(Ruled(group)) => Some(group),
+            _ => None,
+        }
+    }
 }
 
 /// What a command did.

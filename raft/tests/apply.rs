@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use raft::codec::encode_record;
 use raft::command::{Command, Edit, Effect, Guard, GuardedEdit, Outcome, RefusalCode};
 use raft::state::{
-    Asset, Group, Kind, MachinePolicy, MachinePolicyChange, Profile, REPLAYS_MAX, RecordKey, Settings, Sighting, State,
-    Template, TemplateKind,
+    Alternative, Asset, Group, Kind, MachinePolicy, MachinePolicyChange, Profile, REPLAYS_MAX, RecordKey, Settings,
+    Sighting, State, Template, TemplateKind, Test,
 };
 use raft::types::{Digest, LogIndex, Mac, Timestamp};
 
@@ -36,6 +36,14 @@ fn group(id: &str, selector: &[(&str, &str)]) -> Edit {
         selector: selector.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
         ..Group::default()
     })
+}
+
+/// A group that matches one of two values, or another label by a pattern.
+fn ruled(id: &str, value: &str) -> Edit {
+    let listed = vec![Test::In(vec![value.into(), "z".into()])];
+    let pattern = vec![Test::Glob(vec![format!("{value}*")])];
+    let rules = [("k", listed), ("l", pattern)].map(|(label, tests)| Alternative::from([(label.to_owned(), tests)]));
+    Edit::put_group(Group { id: id.into(), rules: rules.into(), ..Group::default() })
 }
 
 fn profile(id: &str, name: &str) -> Edit {
@@ -151,6 +159,23 @@ fn groups_that_would_match_equally_are_refused_unless_allowed() {
 }
 
 #[test]
+fn groups_with_and_without_rules_are_one_kind() {
+    let mut state = state_of([command([group("g", &[("k", "a")])])]);
+    let (outcome, touched) = state.apply(LogIndex(2), &guarded(Guard::Revision(LogIndex(1)), ruled("g", "a")));
+    assert_eq!(outcome, Outcome::Applied { edits: vec![Effect::Updated], pruned: 0 });
+    assert_eq!(touched.into_iter().collect::<Vec<_>>(), [RecordKey::Group("g".into())]);
+    let (outcome, _) = state.apply(LogIndex(3), &command([ruled("g", "a")]));
+    assert_eq!(outcome, Outcome::Applied { edits: vec![Effect::Unchanged], pruned: 0 });
+    let stale = guarded(Guard::Revision(LogIndex(1)), ruled("g", "b"));
+    assert_eq!(refusals(&state.apply(LogIndex(4), &stale).0), [(0, RefusalCode::Conflict)]);
+    let replace = Command { replace: vec![Kind::Group], ..command([ruled("h", "b")]) };
+    assert_eq!(state.apply(LogIndex(5), &replace).0, Outcome::Applied { edits: vec![Effect::Created], pruned: 1 });
+    let (outcome, _) = state.apply(LogIndex(6), &command([group("h", &[("k", "b")])]));
+    assert_eq!(outcome, Outcome::Applied { edits: vec![Effect::Updated], pruned: 0 });
+    assert!(state.group("h").unwrap().value.rules.is_empty());
+}
+
+#[test]
 fn a_repeat_is_answered_as_the_first_time_and_changes_nothing() {
     let once = Command { idempotency_key: "k".into(), ..command([profile("a", "x")]) };
     let mut state = State::default();
@@ -238,6 +263,7 @@ fn any_edit() -> impl Strategy<Value = Edit> {
         (id.clone(), "[a-c]").prop_map(|(id, name)| profile(id, &name)),
         id.clone().prop_map(|id| Edit::DeleteProfile(id.into())),
         (id.clone(), "[a-c]").prop_map(|(id, value)| group(id, &[("k", &value)])),
+        (id.clone(), "[a-c]").prop_map(|(id, value)| ruled(id, &value)),
         id.clone().prop_map(|id| Edit::DeleteGroup(id.into())),
         (id.clone(), any::<u8>()).prop_map(|(id, byte)| Edit::PutTemplate(Template {
             kind: TemplateKind::Cloud,

@@ -72,7 +72,7 @@ pub(super) fn read(
         "group" => {
             let mut json: GroupJson = object.finish()?;
             named(&mut json.id, name)?;
-            Edit::PutGroup(json.into()).into()
+            Edit::put_group(json.into()).into()
         }
         "template" => Edit::PutTemplate(template(object)?).into(),
         "asset" => Edit::PutAsset(asset(context, object, bytes)?).into(),

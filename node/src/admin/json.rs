@@ -47,7 +47,7 @@ fn hint_for(message: &str) -> &'static str {
         "check the spelling, or remove the field"
     } else if message.starts_with("missing field") {
         "add the field"
-    } else if message.ends_with("expected a string") {
+    } else if message.contains("expected a string") {
         "write the value in quotes"
     } else {
         "write the value as the reference shows it"

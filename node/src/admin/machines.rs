@@ -73,7 +73,8 @@ pub(super) async fn read(State(context): State<Context>, Names(id): Names<String
     Ok(view::answer(&view::machine(machine)))
 }
 
-fn unknown(id: &str) -> ApiError {
+/// There is no machine of that name; says how they are named.
+pub(super) fn unknown(id: &str) -> ApiError {
     let mut error = ApiError::not_found(format!("machine `{}`", id.escape_debug()));
     if id.parse::<Mac>().is_err() {
         let hint = "name it by one of its MACs (52:54:00:12:34:56) or by its SMBIOS UUID, as `raftboot machine list` shows them";

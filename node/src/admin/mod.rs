@@ -16,6 +16,7 @@ mod cluster_settings;
 mod document;
 mod drain;
 mod error;
+mod explain;
 mod json;
 mod list;
 mod machines;

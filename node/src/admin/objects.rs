@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
 use raft::command::Edit;
+use raft::state::{Group, Test};
 use raft::types::Digest;
 use serde::Deserialize;
 
@@ -69,7 +70,7 @@ pub(super) struct GroupFilter {
     prefix: String,
     /// Id of the profile.
     profile: Option<String>,
-    /// `key=value` of its selector.
+    /// `key=value` of its selector, or listed by one of its alternatives.
     selector: Option<String>,
 }
 
@@ -86,10 +87,17 @@ pub(super) async fn list_groups(State(context): State<Context>, Asked(filter): A
         let group = &stored.value;
         group.id.starts_with(&filter.prefix)
             && filter.profile.as_ref().is_none_or(|profile| group.profile == *profile)
-            && selector.is_none_or(|(key, value)| group.selector.get(key).is_some_and(|found| found == value))
+            && selector.is_none_or(|(key, value)| asks_for(group, key, value))
     });
     let asked = Page { limit: filter.limit, cursor: filter.cursor };
     page(asked, found, |stored| stored.value.id.clone(), |stored| view::group(stored))
+}
+
+/// Whether the group asks for that value of that label, as written.
+fn asks_for(group: &Group, label: &str, value: &str) -> bool {
+    let tests = group.rules.iter().filter_map(|alternative| alternative.get(label)).flatten();
+    let mut listed = tests.filter(|test| matches!(test, Test::In(_))).flat_map(Test::values);
+    group.selector.get(label).is_some_and(|found| found == value) || listed.any(|found| found == value)
 }
 
 pub(super) async fn get_group(State(context): State<Context>, Names(id): Names<String>) -> Answer<Response> {

@@ -7,7 +7,8 @@ use raft::state::Role;
 
 use super::error::ApiError;
 use super::{
-    Context, apply, assets, auth, blobs, cluster, machines, objects, request_id, settings, status, templates, tokens,
+    Context, apply, assets, auth, blobs, cluster, explain, machines, objects, request_id, settings, status, templates,
+    tokens,
 };
 
 /// Where the API begins.
@@ -37,6 +38,7 @@ fn table() -> Vec<(&'static str, Role, MethodRouter<Context>)> {
         ("/machines/{id}", Operate, axum::routing::delete(machines::delete)),
         ("/machines/{id}/policy", Operate, put(machines::write).patch(machines::patch)),
         ("/apply", Operate, post(apply::apply)),
+        ("/explain", Read, post(explain::explain)),
         ("/settings", Read, get(settings::read)),
         ("/settings", Admin, put(settings::write).patch(settings::patch)),
         ("/cluster", Read, get(cluster::read)),

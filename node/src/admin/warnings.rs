@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use raft::command::Edit;
-use raft::state::{Group, Profile, State, TemplateKind};
+use raft::state::{ADDRESS_LABEL, Group, Profile, Ruled, ScriptStyle, State, TemplateKind, Test};
 use serde::Serialize;
 
 use super::Checks;
@@ -31,8 +31,9 @@ pub(super) fn of<'a>(edits: impl IntoIterator<Item = &'a Edit>, state: &State, c
             break;
         }
         match edit {
-            Edit::PutGroup(group) => {
+            Edit::PutGroup(group) | Edit::PutRuledGroup(Ruled(group)) => {
                 of_group(group, state, &mut warnings);
+                of_labels(group, state, &mut warnings);
                 of_tie(group, state, &mut ties, &mut warnings);
             }
             Edit::PutProfile(profile) => of_profile(profile, state, &mut warnings),
@@ -77,6 +78,10 @@ pub(super) fn of<'a>(edits: impl IntoIterator<Item = &'a Edit>, state: &State, c
 fn of_tie(group: &Group, state: &State, seen: &mut BTreeSet<String>, warnings: &mut Vec<Warning>) {
     let mut ids: Vec<&str> = state.ties_of(group).collect();
     ids.sort_unstable();
+    ids.dedup();
+    if !group.rules.is_empty() {
+        return of_shared(group, &ids, warnings);
+    }
     let [winner, losers @ ..] = ids.as_slice() else { return };
     if losers.is_empty() || !seen.insert((*winner).to_owned()) {
         return;
@@ -89,6 +94,26 @@ fn of_tie(group: &Group, state: &State, seen: &mut BTreeSet<String>, warnings: &
         field: "selector".into(),
         message: format!("it wins over {}{rest}, whose selectors are equal: the lowest id does", named.join(", ")),
         hint: "remove the others, or make their selectors differ",
+    });
+}
+
+/// Groups whose alternatives have a value in common: each such value has a winner of its own.
+fn of_shared(group: &Group, ids: &[&str], warnings: &mut Vec<Warning>) {
+    let others: Vec<&str> = ids.iter().copied().filter(|id| *id != group.id).collect();
+    if others.is_empty() {
+        return;
+    }
+    let named: Vec<String> = others.iter().take(NAMED_MAX).map(|id| format!("group/{id}")).collect();
+    let more = others.len() - named.len();
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    warnings.push(Warning {
+        object: format!("group/{}", group.id),
+        field: "match".into(),
+        message: format!(
+            "it asks for the same as {}{rest}, or lists a value they ask for: there the lowest id wins",
+            named.join(", ")
+        ),
+        hint: "remove the value from all but one of them, or ask for one more label",
     });
 }
 
@@ -135,6 +160,32 @@ fn of_group(group: &Group, state: &State, warnings: &mut Vec<Warning>) {
     };
     let hint = "machines of this group get nothing to boot until the profile exists";
     warnings.push(Warning { object: format!("group/{}", group.id), field: "profile".into(), message, hint });
+}
+
+/// Labels that only the robust scripts send.
+const ROBUST_LABELS: [&str; 3] = ["manufacturer", "product", "asset"];
+
+/// Conditions that machines will not meet because nobody tells us what they ask for.
+fn of_labels(group: &Group, state: &State, warnings: &mut Vec<Warning>) {
+    let style = state.settings().map(|stored| stored.value.script_style).unwrap_or_default();
+    let asked = (0..).zip(&group.rules).flat_map(|(at, alternative)| {
+        alternative.iter().map(move |(label, condition)| (format!("match[{at}].{label}"), label, condition.as_slice()))
+    });
+    let selected = group.selector.keys().map(|label| (format!("selector.{label}"), label, &[][..]));
+    for (field, label, condition) in selected.chain(asked) {
+        let object = format!("group/{}", group.id);
+        if style == ScriptStyle::Matchbox && ROBUST_LABELS.contains(&label.as_str()) {
+            let message = format!("machines do not say `{label}` while `script_style` is `matchbox`");
+            let hint = "set script_style=robust, or ask for other labels";
+            warnings.push(Warning { object, field, message, hint });
+        } else if label != ADDRESS_LABEL
+            && condition.iter().any(|test| matches!(test, Test::Subnet(_) | Test::NotSubnet(_)))
+        {
+            let message = format!("`{label}` is what a machine says of itself and rarely an address");
+            let hint = "the address a machine asks from is the label `address`";
+            warnings.push(Warning { object, field, message, hint });
+        }
+    }
 }
 
 fn of_profile(profile: &Profile, state: &State, warnings: &mut Vec<Warning>) {

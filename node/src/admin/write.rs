@@ -8,7 +8,7 @@ use http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NON
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use raft::command::{Command, Edit, Effect, Guard, GuardedEdit, Outcome};
-use raft::state::{Kind, Record, RecordKey, Replay, State};
+use raft::state::{Kind, Record, RecordKey, Replay, Ruled, State};
 use raft::types::{Digest, LogIndex};
 use serde::Serialize;
 
@@ -320,7 +320,7 @@ pub(super) fn effect_name(effect: Effect) -> &'static str {
 pub(super) fn key_of(edit: &Edit) -> Option<RecordKey> {
     Some(match edit {
         Edit::PutProfile(profile) => RecordKey::Profile(profile.id.clone()),
-        Edit::PutGroup(group) => RecordKey::Group(group.id.clone()),
+        Edit::PutGroup(group) | Edit::PutRuledGroup(Ruled(group)) => RecordKey::Group(group.id.clone()),
         Edit::PutTemplate(template) => RecordKey::Template(template.kind, template.name.clone()),
         Edit::PutAsset(asset) => RecordKey::Asset(asset.name.clone()),
         Edit::PutSettings(_) => RecordKey::Settings,

@@ -284,7 +284,7 @@ impl Request<'_> {
     }
 
     fn labels(&self) -> Labels {
-        let labels = Labels::parse(self.query);
+        let labels = Labels { from: Some(self.ends.client_ip()), ..Labels::parse(self.query) };
         for bad in &labels.bad_macs {
             info!(client = %self.ends.client_ip(), mac = shown(bad), "ignored a label that is no MAC address");
         }

@@ -122,7 +122,7 @@ pub(super) struct Choice {
 /// # Errors
 /// If none matches.
 pub(super) fn group_of(state: &State, labels: &Labels) -> Result<Arc<Stored<Group>>, Refusal> {
-    state.select(&labels.map).cloned().ok_or(Refusal::NoGroup)
+    state.select_from(&labels.map, labels.from).cloned().ok_or(Refusal::NoGroup)
 }
 
 /// The group for these labels and its profile.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use raft::types::Mac;
 
@@ -12,6 +13,8 @@ pub struct Labels {
     pub map: BTreeMap<String, String>,
     /// The card the machine speaks through: the label `mac`, else one in another case.
     pub mac: Option<Mac>,
+    /// Where the request came from, for groups that ask for it; never from the query.
+    pub from: Option<IpAddr>,
     /// MAC labels that were dropped because they are none, for the log.
     pub bad_macs: Vec<String>,
 }

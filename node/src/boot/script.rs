@@ -16,8 +16,8 @@ use super::line::Line;
 /// values.
 const ASK: &str = "ipxe?uuid=${uuid}&mac=${mac:hexhyp}&domain=${domain}&hostname=${hostname}&serial=${serial}&arch=${buildarch:uristring}";
 /// The same with every free text escaped: a space in a serial number would end the address. iPXE leaves `&` and `+` as
-/// they are.
-const ASK_ESCAPED: &str = "ipxe?uuid=${uuid}&mac=${mac:hexhyp}&domain=${domain:uristring}&hostname=${hostname:uristring}&serial=${serial:uristring}&arch=${buildarch:uristring}";
+/// they are. What matchbox does not know stands at the end, so that nothing in it can take the place of the rest.
+const ASK_ESCAPED: &str = "ipxe?uuid=${uuid}&mac=${mac:hexhyp}&domain=${domain:uristring}&hostname=${hostname:uristring}&serial=${serial:uristring}&arch=${buildarch:uristring}&manufacturer=${manufacturer:uristring}&product=${product:uristring}&asset=${asset:uristring}";
 
 /// A file that makes no progress for so long is fetched elsewhere, in milliseconds. Lost packets are repeated by then, and
 /// a floating address has moved.

@@ -160,7 +160,8 @@ set node2 http://10.0.0.10:8080
 set at:int32 0
 :ask
 chain --timeout 5000 --autofree --replace ${node${at}}/ipxe?uuid=${uuid}&mac=${mac:hexhyp}&domain=${domain:uristring}\
-&hostname=${hostname:uristring}&serial=${serial:uristring}&arch=${buildarch:uristring} ||
+&hostname=${hostname:uristring}&serial=${serial:uristring}&arch=${buildarch:uristring}\
+&manufacturer=${manufacturer:uristring}&product=${product:uristring}&asset=${asset:uristring} ||
 inc at
 iseq ${at} 3 || goto ask
 set at:int32 0
@@ -380,8 +381,9 @@ fn a_machine_that_gets_no_answer_renews_its_address_and_goes_on_after_a_quarter_
 #[test]
 fn robust_scripts_escape_every_free_text_they_ask_with() {
     let script = boot(ScriptStyle::Robust, &[]);
-    for name in ["domain", "hostname", "serial"] {
-        assert!(script.contains(&format!("{name}=${{{name}:uristring}}&")), "{script}");
+    for name in ["domain", "hostname", "serial", "manufacturer", "product", "asset"] {
+        let asked = format!("{name}=${{{name}:uristring}}");
+        assert!(script.contains(&format!("&{asked}&")) || script.contains(&format!("&{asked} ")), "{script}");
     }
 }
 

@@ -9,6 +9,7 @@ mod certificates;
 mod cluster;
 mod connect;
 mod documents;
+mod explain;
 mod export;
 mod failure;
 mod host;
@@ -90,6 +91,8 @@ pub enum ClientCommand {
     Asset(ConnectedTo<assets::Action>),
     /// The computers seen on the network
     Machine(ConnectedTo<machines::Action>),
+    /// Which group a machine belongs to, and why not to others
+    Explain(Connected<explain::Arguments>),
     /// What all nodes share
     Settings(ConnectedTo<settings::Action>),
     /// Print how another node joins
@@ -178,6 +181,7 @@ fn perform(command: ClientCommand, terminal: &mut Terminal<'_>) -> Result<(), Fa
         ClientCommand::Template(ConnectedTo { connection, action }) => objects::template(&connection, action, terminal),
         ClientCommand::Asset(ConnectedTo { connection, action }) => assets::run(&connection, action, terminal),
         ClientCommand::Machine(ConnectedTo { connection, action }) => machines::run(&connection, action, terminal),
+        ClientCommand::Explain(Connected { connection, action }) => explain::run(&connection, &action, terminal),
         ClientCommand::Settings(ConnectedTo { connection, action }) => settings::run(&connection, action, terminal),
         ClientCommand::JoinToken(Connected { connection, action }) => {
             cluster::join_token(&connection, &action, terminal)

@@ -51,7 +51,7 @@ pub enum GroupAction {
         /// Only groups with this profile
         #[arg(long, value_name = "ID")]
         profile: Option<String>,
-        /// Only groups that ask for this label
+        /// Only groups that ask for this label, or list this value of it
         #[arg(long, value_name = "KEY=VALUE")]
         selector: Option<String>,
     },
@@ -165,8 +165,7 @@ pub(super) fn group(connection: &Connection, action: GroupAction, terminal: &mut
             let filters = [("prefix", prefix), ("profile", profile), ("selector", selector)];
             let filters: Vec<_> = filters.iter().map(|(name, value)| (*name, value.as_deref())).collect();
             let items = list(&client, "/groups", &filters)?;
-            let row =
-                |item: &Value| vec![text(&item["id"]), text(&item["profile"]), text(&item["selector"]), changed(item)];
+            let row = |item: &Value| vec![text(&item["id"]), text(&item["profile"]), selected(item), changed(item)];
             show_list(connection.format, &["ID", "PROFILE", "SELECTOR", "CHANGED"], items, row, terminal)
         }
         GroupAction::Get { id } => get(&client, connection.format, &format!("/groups/{id}"), terminal),
@@ -212,6 +211,36 @@ pub(super) fn template(
     }
 }
 
+/// What a group asks for, on one line: its selector, then its alternatives.
+fn selected(group: &Value) -> String {
+    let mut asked: Vec<String> = vec![text(&group["selector"])];
+    let alternatives = group["match"].as_array().into_iter().flatten();
+    let alternatives: Vec<String> = alternatives
+        .map(|alternative| {
+            let labels = alternative.as_object().into_iter().flatten();
+            let asked = labels.map(|(label, condition)| condition_on(label, condition));
+            format!("({})", asked.collect::<Vec<_>>().join(", "))
+        })
+        .collect();
+    asked.push(alternatives.join(" or "));
+    asked.retain(|part| !part.is_empty());
+    asked.join(" ")
+}
+
+fn condition_on(label: &str, condition: &Value) -> String {
+    let either = |values: &Value| match values {
+        Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join("|"),
+        one => text(one),
+    };
+    match condition {
+        Value::Object(tests) => {
+            let tests = tests.iter().map(|(test, values)| format!("{label} {test} {}", either(values)));
+            tests.collect::<Vec<_>>().join(", ")
+        }
+        values => format!("{label}={}", either(values)),
+    }
+}
+
 /// Who changed an object last, and when.
 pub(super) fn changed(item: &Value) -> String {
     format!("{} by {}", text(&item["updated_at"]), text(&item["updated_by"]))
@@ -245,4 +274,26 @@ pub(super) fn delete(
 ) -> Result<(), Failure> {
     let answer = client.delete(path)?;
     terminal.written(format, &format!("{kind}/{name}"), &answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_group_asks_for_fits_on_a_line() {
+        for (group, want) in [
+            (serde_json::json!({"selector": {"mac": "m", "os": "x"}}), "mac=m os=x"),
+            (serde_json::json!({}), ""),
+            (
+                serde_json::json!({"selector": {"os": "x"}, "match": [
+                    {"mac": ["a", "b"], "serial": {"glob": "A*", "not_in": ["A1", "A2"]}},
+                    {"asset": {"present": true}},
+                ]}),
+                "os=x (mac=a|b, serial glob A*, serial not_in A1|A2) or (asset present true)",
+            ),
+        ] {
+            assert_eq!(selected(&group), want);
+        }
+    }
 }

@@ -72,6 +72,11 @@ pub fn plan(objects: &Objects, base_url: Option<&str>) -> Plan {
             plan.leave_out(object, message, "give the group a name without a slash");
             continue;
         }
+        if !group.rules.is_empty() {
+            let message = "it has `match`, which matchbox does not know: it would fit machines that it was not meant for";
+            plan.leave_out(object, message, "write it as groups with a plain selector each");
+            continue;
+        }
         match group_file(group) {
             // Matchbox does not know the variable in metadata either, and templates would print it.
             Ok(text) => {
@@ -187,7 +192,8 @@ fn profile_file(profile: &Profile) -> String {
 /// All fields are named, so that one that is added must be given a place here, or be refused: a group that is written with
 /// only a part of what it asks for fits machines that it was not meant for.
 fn group_file(group: &Group) -> Result<String, serde_json::Error> {
-    let Group { id, name, profile, selector, metadata } = group;
+    // Groups with rules are left out before.
+    let Group { id, name, profile, selector, metadata, rules: _ } = group;
     let mut members = Vec::new();
     text(&mut members, "id", id);
     text(&mut members, "name", name);
@@ -214,6 +220,15 @@ mod tests {
 
     fn template(name: &str, content: &str) -> Template {
         Template { kind: TemplateKind::Generic, name: name.into(), content: content.into() }
+    }
+
+    #[test]
+    fn a_group_that_matchbox_cannot_match_is_left_out() {
+        let condition = vec![raft::state::Test::Glob(vec!["VMware-*".into()])];
+        let rules = vec![std::collections::BTreeMap::from([("serial".to_owned(), condition)])];
+        let group = Group { id: "g".into(), profile: "p".into(), rules, ..Group::default() };
+        let plan = plan(&Objects { groups: vec![group], ..Objects::default() }, None);
+        assert!(plan.files.is_empty() && plan.left_out[0].message.contains("`match`"), "{:?}", plan.left_out);
     }
 
     #[test]

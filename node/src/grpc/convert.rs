@@ -18,7 +18,7 @@ pub(super) fn group_in(group: proto::Group) -> Result<Group, Status> {
     }
     let metadata = metadata::stored(&metadata)
         .map_err(|problem| status::as_matchbox(format!("group/{id} metadata: {problem}")))?;
-    Ok(Group { id, name, profile, selector, metadata })
+    Ok(Group { id, name, profile, selector, metadata, rules: Vec::new() })
 }
 
 /// A group as clients see it. `exact`: numbers as matchbox would print them, however large.

@@ -204,7 +204,7 @@ pub(crate) fn profile(id: &str, kernel: &str, initrd: &[&str], args: &[&str]) ->
 pub(crate) fn group(id: &str, profile: &str, selector: &[(&str, &str)], metadata: &str) -> Edit {
     let selector = selector.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let (name, metadata) = (String::new(), metadata.to_owned());
-    Edit::PutGroup(Group { id: id.into(), name, profile: profile.into(), selector, metadata })
+    Edit::PutGroup(Group { id: id.into(), name, profile: profile.into(), selector, metadata, rules: Vec::new() })
 }
 
 pub(crate) fn template(kind: &str, name: &str, content: &str) -> Edit {

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{CodecError, Envelope, Kind, Published, encode_as};
 use crate::state::{
-    Asset, Blob, ClusterSettings, Group, JoinToken, Machine, Member, Profile, Record, Replay, Roster, Settings, Stored,
-    Template, Token, VipRecord,
+    Asset, Blob, ClusterSettings, Group, JoinToken, Machine, Member, Profile, Record, Replay, Roster, Ruled, Settings,
+    Stored, Template, Token, VipRecord,
 };
 use crate::type_config::Proposal;
 
@@ -147,6 +147,7 @@ published! {
     SnapshotTrailer 1 SnapshotTrailer,
     Profile 1 Stored<Profile>,
     Group 1 Stored<Group>,
+    Group 2 Stored<Ruled>,
     Template 1 Stored<Template>,
     Asset 1 Stored<Asset>,
     Token 1 Stored<Token>,
@@ -171,7 +172,9 @@ pub fn encode_record(record: &Record) -> Result<Vec<u8>, CodecError> {
     }
     match record {
         Record::Profile(value) => wrap(&**value),
-        Record::Group(value) => wrap(&**value),
+        // The first version can be read by programs that know no rules, so it is written where there are none.
+        Record::Group(value) if value.value.rules.is_empty() => wrap(&**value),
+        Record::Group(value) => wrap(&value.holding(Ruled(value.value.clone()))),
         Record::Template(value) => wrap(&**value),
         Record::Asset(value) => wrap(&**value),
         Record::Token(value) => wrap(&**value),
@@ -199,7 +202,13 @@ pub fn decode_record(bytes: &[u8]) -> Result<Record, CodecError> {
     }
     let record = match envelope.kind {
         kind if kind == Kind::Profile as u8 => Record::Profile(read(schema, payload)?),
-        kind if kind == Kind::Group as u8 => Record::Group(read(schema, payload)?),
+        kind if kind == Kind::Group as u8 && schema == <Stored<Group> as Published>::SCHEMA => {
+            Record::Group(read(schema, payload)?)
+        }
+        kind if kind == Kind::Group as u8 => {
+            let stored = Stored::<Ruled>::upcast(schema, payload)?;
+            Record::Group(Arc::new(stored.holding(stored.value.0.clone())))
+        }
         kind if kind == Kind::Template as u8 => Record::Template(read(schema, payload)?),
         kind if kind == Kind::Asset as u8 => Record::Asset(read(schema, payload)?),
         kind if kind == Kind::Token as u8 => Record::Token(read(schema, payload)?),

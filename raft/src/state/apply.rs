@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::rules::Ruled;
 use super::validate::check_command;
 use super::{Kind, Record, RecordKey, State, Stored, check_edit};
 use crate::command::{Command, Edit, Effect, Guard, GuardedEdit, Outcome, Refusal, RefusalCode};
@@ -28,6 +29,7 @@ impl State {
             touched: Touched::new(),
             met: BTreeSet::new(),
             refusals: Vec::new(),
+            ways_put: 0,
         };
         let outcome = step.run();
         let Step { state, mut touched, .. } = step;
@@ -45,15 +47,17 @@ impl State {
 pub(super) struct Step<'a> {
     pub(super) state: State,
     index: LogIndex,
-    command: &'a Command,
+    pub(super) command: &'a Command,
     pub(super) touched: Touched,
     /// First MACs of the machines this command is about: it does not throw out what it brings.
     pub(super) met: BTreeSet<Mac>,
-    refusals: Vec<Refusal>,
+    pub(super) refusals: Vec<Refusal>,
+    /// In how many ways the groups can match that this command has put, of those with alternatives.
+    pub(super) ways_put: usize,
 }
 
 /// How many reasons a refusal lists; a bad import of a thousand files need not answer with all.
-const REFUSALS_MAX: usize = 100;
+pub(super) const REFUSALS_MAX: usize = 100;
 
 impl Step<'_> {
     fn run(&mut self) -> Outcome {
@@ -69,6 +73,7 @@ impl Step<'_> {
             }
         }
         let pruned = self.prune();
+        self.check_crowds();
         if !self.command.allow_ties {
             self.check_ties();
         }
@@ -123,9 +128,8 @@ impl Step<'_> {
                 let (effect, next) = self.stored(self.state.profiles.get(&value.id), value);
                 self.write(effect, Record::Profile(next))
             }
-            Edit::PutGroup(value) => {
-                let (effect, next) = self.stored(self.state.groups.get(&value.id), value);
-                self.write(effect, Record::Group(next))
+            Edit::PutGroup(value) | Edit::PutRuledGroup(Ruled(value)) => {
+                self.put_group(value).map_err(|refusal| Box::new(refusal.at(at)))?
             }
             Edit::PutTemplate(value) => {
                 let old = self.state.templates.get(&(value.kind, value.name.clone()));
@@ -219,7 +223,7 @@ impl Step<'_> {
     fn key_of(&self, edit: &Edit) -> Option<RecordKey> {
         Some(match edit {
             Edit::PutProfile(profile) => RecordKey::Profile(profile.id.clone()),
-            Edit::PutGroup(group) => RecordKey::Group(group.id.clone()),
+            Edit::PutGroup(group) | Edit::PutRuledGroup(Ruled(group)) => RecordKey::Group(group.id.clone()),
             Edit::PutTemplate(template) => RecordKey::Template(template.kind, template.name.clone()),
             Edit::PutAsset(asset) => RecordKey::Asset(asset.name.clone()),
             Edit::PutSettings(_) => RecordKey::Settings,
@@ -261,25 +265,6 @@ impl Step<'_> {
             self.touched.insert(key.clone());
         }
         u32::try_from(doomed.len()).unwrap_or(u32::MAX)
-    }
-
-    fn check_ties(&mut self) {
-        for (at, guarded) in self.command.edits.iter().enumerate() {
-            let Edit::PutGroup(group) = &guarded.edit else { continue };
-            let others: Vec<&str> = self.state.ties_of(group).filter(|id| *id != group.id).take(3).collect();
-            if others.is_empty() || self.refusals.len() >= REFUSALS_MAX {
-                continue;
-            }
-            let names = others.join("`, `");
-            let refusal = Refusal::new(
-                RefusalCode::SelectorTie,
-                &format!("group/{}", group.id),
-                "selector",
-                &format!("another group has an equal selector, so which of them wins would be chance: `{names}`"),
-                "add a label to one of them, remove one, or allow ties (then the lowest id wins)",
-            );
-            self.refusals.push(refusal.at(u32::try_from(at).unwrap_or(u32::MAX)));
-        }
     }
 }
 

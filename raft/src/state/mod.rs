@@ -4,23 +4,34 @@
 //! cheap (the maps share their structure), so readers hold a consistent snapshot while the next one is built.
 
 mod apply;
+mod apply_groups;
 mod apply_members;
+mod check_group;
+mod condition;
+mod explain;
 mod machine;
 mod members;
 mod objects;
+mod pattern;
 mod replays;
+mod rules;
 mod select;
 mod sightings;
 mod validate;
+mod ways;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 pub use apply::Touched;
+pub use apply_groups::{CROWD_MAX, RULED_WAYS_MAX};
+pub use condition::ADDRESS_LABEL;
+pub use explain::{Candidate, Explanation, Failed, Failing, Lost, Question};
 pub use machine::{Machine, MachinePolicy, MachinePolicyChange, Sighting};
 pub use members::{
     Announcement, BLOBS_PER_COMMAND_MAX, Blob, ClusterSettings, JOIN_TOKENS_MAX, JoinToken, MEMBERS_MAX, Member,
@@ -30,9 +41,12 @@ pub use objects::{
     Asset, DhcpMode, Group, Kind, NetBoot, Profile, Role, ScriptStyle, Settings, Template, TemplateKind, Token,
 };
 pub use replays::REPLAYS_BYTES_MAX;
+pub use rules::{Alternative, Condition, Ruled, Test};
 pub use select::{SelectorIndex, normal_selector};
 pub use validate::{NAME_BYTES_MAX, SIGHTINGS_MAX, TEMPLATE_BYTES_MAX, check_edit};
+pub use ways::WAYS_MAX;
 
+use self::condition::Facts;
 use crate::command::Outcome;
 use crate::types::{Digest, LogIndex, Mac, Timestamp};
 
@@ -49,6 +63,15 @@ pub struct Stored<T> {
     pub updated_by: String,
     /// The object itself.
     pub value: T,
+}
+
+impl<T> Stored<T> {
+    /// The same history with another value.
+    #[must_use]
+    pub fn holding<U>(&self, value: U) -> Stored<U> {
+        let Self { revision, created_at, updated_at, ref updated_by, value: _ } = *self;
+        Stored { revision, created_at, updated_at, updated_by: updated_by.clone(), value }
+    }
 }
 
 /// The remembered answer to a command with an idempotency key.
@@ -130,15 +153,26 @@ impl State {
         self.groups.values()
     }
 
-    /// The group that wins for these labels.
+    /// The group that wins for these labels, asked from nowhere in particular.
     #[must_use]
     pub fn select(&self, labels: &BTreeMap<String, String>) -> Option<&Arc<Stored<Group>>> {
-        self.groups.get(self.selectors.find(labels)?)
+        self.select_from(labels, None)
     }
 
-    /// Ids of groups whose selector means the same as `group`'s.
+    /// The group that wins for these labels, asked from this address. MAC labels are in normal form.
+    #[must_use]
+    pub fn select_from(
+        &self,
+        labels: &BTreeMap<String, String>,
+        address: Option<IpAddr>,
+    ) -> Option<&Arc<Stored<Group>>> {
+        let (id, _) = self.selectors.find(&Facts::new(labels, address))?;
+        self.groups.get(id)
+    }
+
+    /// Ids of groups that ask for the same as `group`, or do so in one of the ways in which they can match.
     pub fn ties_of(&self, group: &Group) -> impl Iterator<Item = &str> {
-        self.selectors.equals_of(group)
+        self.selectors.equals_of(group).map(|(id, _)| id)
     }
 
     /// A template by kind and name.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::rules::{self, Alternative};
 use crate::types::{Digest, Timestamp};
 
 /// The kinds of object an operator can name.
@@ -67,6 +68,9 @@ pub struct Group {
     pub selector: BTreeMap<String, String>,
     /// A JSON object as text, byte for byte as written; empty for none.
     pub metadata: String,
+    /// Beside the selector, at least one of these must hold; empty for none. In bytes only as part of `Ruled`.
+    #[serde(with = "rules::none")]
+    pub rules: Vec<Alternative>,
 }
 
 /// The three kinds of template matchbox knows.

@@ -1,88 +1,189 @@
 //! Finds the group for a machine's labels without looking at every group.
 //!
-//! Groups are filed by the set of label names they ask for (their shape) and, within a shape, by the values. A request
-//! costs one look-up per shape, however many groups there are. The order is matchbox's: most selectors first, then
-//! the greatest text of sorted `key=value` pairs, then the lowest id.
+//! Each way in which a group can match is filed by the set of label names it asks exact values of (its shape) and, within
+//! a shape, by the values. A request costs one look-up per shape, however many groups there are; conditions on other
+//! labels are checked for the few that are found so. The order is: most labels first, then most exact ones, then the
+//! greatest text of sorted `key=value` pairs, then the greatest text of the other conditions, then the lowest id. For
+//! groups without alternatives that is matchbox's.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::ops::Bound::{Included, Unbounded};
+use std::sync::Arc;
 
-use imbl::{OrdMap, OrdSet};
+use imbl::OrdMap;
 
+use super::condition::{Conditions, Facts, Label};
 use super::objects::Group;
+use super::ways::{Way, Weight, exact_text, has_patterns, ways};
 use crate::types::Mac;
 
-/// Label names a group asks for, most of them first.
-type Shape = (Reverse<usize>, Vec<String>);
+/// How many labels a way asks for and how many of them for exact values, most first; and the names of the latter.
+type Shape = (Reverse<Weight>, Vec<Label>);
 
-/// The groups that ask for the same values of the same labels.
-#[derive(Debug, Clone, Default)]
-struct Bucket {
-    rank: String,
-    ids: OrdSet<String>,
+/// Where a way is filed within its shape: those with the same exact values beside each other, the best first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Slot {
+    values: Vec<String>,
+    place: Place,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    /// Before all that have these values.
+    First,
+    /// That of a group.
+    Of(Reverse<Option<Arc<Conditions>>>, String),
 }
 
 /// Derived from the groups; never stored.
 #[derive(Debug, Clone, Default)]
 pub struct SelectorIndex {
-    shapes: OrdMap<Shape, OrdMap<Vec<String>, Bucket>>,
+    /// The alternative that each filed way is of.
+    shapes: OrdMap<Shape, OrdMap<Slot, Option<u32>>>,
+    /// Comparisons that ways with the same exact labels may take together; without those that take none.
+    crowds: OrdMap<Vec<(Label, String)>, usize>,
+    /// How many ways belong to groups with alternatives.
+    ruled: usize,
+}
+
+/// A filed way that fits a request.
+#[derive(Clone, Copy)]
+struct Found<'a> {
+    names: &'a [Label],
+    slot: &'a Slot,
+    alternative: Option<u32>,
+}
+
+impl<'a> Found<'a> {
+    fn id(self) -> &'a str {
+        match &self.slot.place {
+            Place::Of(_, id) => id,
+            Place::First => "",
+        }
+    }
+
+    fn rest(self) -> Option<&'a Conditions> {
+        match &self.slot.place {
+            Place::Of(Reverse(rest), _) => rest.as_deref(),
+            Place::First => None,
+        }
+    }
+
+    /// Between two of the same weight.
+    fn beats(self, other: Self) -> bool {
+        let rank =
+            |found: Self| (exact_text(found.names.iter().zip(&found.slot.values)), found.rest(), Reverse(found.id()));
+        rank(self) > rank(other)
+    }
 }
 
 impl SelectorIndex {
     /// Files `group`. A group whose selector cannot be normalised is left out: it can match nothing.
     pub(super) fn insert(&mut self, group: &Group) {
-        let Some(selector) = normal_selector(&group.selector) else { return };
-        let (shape, values) = file_under(&selector);
-        let buckets = self.shapes.entry(shape).or_default();
-        let bucket = buckets.entry(values).or_insert_with(|| Bucket { rank: rank(&selector), ids: OrdSet::new() });
-        bucket.ids.insert(group.id.clone());
+        for way in ways(group) {
+            let (crowd, weight) = crowd(&way);
+            let alternative = way.alternative;
+            let (shape, slot) = file_under(way, &group.id);
+            let slots = self.shapes.entry(shape).or_default();
+            if slots.contains_key(&slot) {
+                // Two alternatives that mean the same: the first one counts.
+                continue;
+            }
+            slots.insert(slot, alternative);
+            self.ruled += usize::from(alternative.is_some());
+            if weight > 0 {
+                *self.crowds.entry(crowd).or_insert(0) += weight;
+            }
+        }
     }
 
     /// Takes `group` out again.
     pub(super) fn remove(&mut self, group: &Group) {
-        let Some(selector) = normal_selector(&group.selector) else { return };
-        let (shape, values) = file_under(&selector);
-        let Some(buckets) = self.shapes.get_mut(&shape) else { return };
-        if let Some(bucket) = buckets.get_mut(&values) {
-            bucket.ids.remove(&group.id);
-            if bucket.ids.is_empty() {
-                buckets.remove(&values);
+        for way in ways(group) {
+            let (crowd, weight) = crowd(&way);
+            let (shape, slot) = file_under(way, &group.id);
+            let Some(slots) = self.shapes.get_mut(&shape) else { continue };
+            let Some(alternative) = slots.remove(&slot) else { continue };
+            if slots.is_empty() {
+                self.shapes.remove(&shape);
             }
-        }
-        if buckets.is_empty() {
-            self.shapes.remove(&shape);
+            self.ruled -= usize::from(alternative.is_some());
+            match self.crowds.get(&crowd).copied() {
+                Some(all) if all > weight => drop(self.crowds.insert(crowd, all - weight)),
+                _ => drop(self.crowds.remove(&crowd)),
+            }
         }
     }
 
-    /// The id of the group that wins for these labels; a label that is absent counts as empty.
+    /// The id of the group that wins for a request, and by which of its alternatives.
     #[must_use]
-    pub fn find(&self, labels: &BTreeMap<String, String>) -> Option<&str> {
-        let mut best: Option<(usize, &Bucket)> = None;
-        for ((Reverse(count), names), buckets) in &self.shapes {
-            if best.is_some_and(|(found, _)| found > *count) {
+    pub(super) fn find(&self, facts: &Facts<'_>) -> Option<(&str, Option<u32>)> {
+        let mut best: Option<(Weight, Found<'_>)> = None;
+        for ((Reverse(weight), names), slots) in &self.shapes {
+            if best.is_some_and(|(found, _)| found > *weight) {
                 break;
             }
-            let values: Vec<String> = names.iter().map(|name| labels.get(name).cloned().unwrap_or_default()).collect();
-            let Some(bucket) = buckets.get(&values) else { continue };
-            if best.is_none_or(|(_, other)| beats(bucket, other)) {
-                best = Some((*count, bucket));
+            let values: Vec<String> = names.iter().map(|label| facts.value(label).to_owned()).collect();
+            let from = Slot { values, place: Place::First };
+            let same =
+                slots.range::<_, Slot>((Included(&from), Unbounded)).take_while(|(slot, _)| slot.values == from.values);
+            let mut found = same.map(|(slot, alternative)| Found { names, slot, alternative: *alternative });
+            let Some(found) = found.find(|found| found.rest().is_none_or(|rest| rest.hold(facts))) else { continue };
+            if best.is_none_or(|(_, other)| found.beats(other)) {
+                best = Some((*weight, found));
             }
         }
-        best.and_then(|(_, bucket)| bucket.ids.get_min()).map(String::as_str)
+        best.map(|(_, found)| (found.id(), found.alternative))
     }
 
-    /// Ids of the groups whose selector means the same as `group`'s, itself included if filed.
-    pub fn equals_of(&self, group: &Group) -> impl Iterator<Item = &str> {
-        let bucket = normal_selector(&group.selector).and_then(|selector| {
-            let (shape, values) = file_under(&selector);
-            self.shapes.get(&shape)?.get(&values)
-        });
-        bucket.into_iter().flat_map(|bucket| bucket.ids.iter().map(String::as_str))
+    /// The groups that ask for the same in one way as `group` in one of its ways, each with the alternative of `group`;
+    /// itself included if filed.
+    pub fn equals_of<'a>(&'a self, group: &Group) -> impl Iterator<Item = (&'a str, Option<u32>)> + use<'a> {
+        ways(group).into_iter().flat_map(|way| {
+            let alternative = way.alternative;
+            let (shape, from) = file_under(way, "");
+            let equal = self.shapes.get(&shape).into_iter().flat_map(move |slots| {
+                let same_place = |slot: &Slot| match (&slot.place, &from.place) {
+                    (Place::Of(rest, _), Place::Of(wanted, _)) => rest == wanted,
+                    _ => false,
+                };
+                let equal: Vec<&str> = slots
+                    .range::<_, Slot>((Included(&from), Unbounded))
+                    .map(|(slot, _)| slot)
+                    .take_while(|slot| slot.values == from.values && same_place(slot))
+                    .filter_map(|slot| match &slot.place {
+                        Place::Of(_, id) => Some(id.as_str()),
+                        Place::First => None,
+                    })
+                    .collect();
+                equal
+            });
+            equal.map(move |id| (id, alternative))
+        })
+    }
+
+    /// How many ways belong to groups with alternatives.
+    #[must_use]
+    pub(super) fn ruled_len(&self) -> usize {
+        self.ruled
+    }
+
+    /// How many comparisons a request may take that asks for the same exact values as `group` in one of its ways.
+    #[must_use]
+    pub(super) fn crowd_of(&self, group: &Group) -> usize {
+        if !has_patterns(group) {
+            return 0;
+        }
+        let patterned = ways(group).into_iter().filter(|way| way.rest.is_some());
+        patterned.filter_map(|way| self.crowds.get(&crowd(&way).0).copied()).max().unwrap_or(0)
     }
 }
 
-fn beats(bucket: &Bucket, other: &Bucket) -> bool {
-    (&bucket.rank, Reverse(bucket.ids.get_min())) > (&other.rank, Reverse(other.ids.get_min()))
+/// Its exact labels, and how many comparisons its other conditions may take.
+fn crowd(way: &Way) -> (Vec<(Label, String)>, usize) {
+    let Some(rest) = &way.rest else { return (Vec::new(), 0) };
+    (way.exact.iter().map(|(label, value)| (label.clone(), value.clone())).collect(), rest.weight())
 }
 
 /// The selector as it is matched: the value of a key that reads `mac` in any case is a MAC in lower-case colon form.
@@ -100,15 +201,10 @@ pub fn normal_selector(selector: &BTreeMap<String, String>) -> Option<BTreeMap<S
         .collect()
 }
 
-fn file_under(selector: &BTreeMap<String, String>) -> (Shape, Vec<String>) {
-    let names: Vec<String> = selector.keys().cloned().collect();
-    ((Reverse(names.len()), names), selector.values().cloned().collect())
-}
-
-fn rank(selector: &BTreeMap<String, String>) -> String {
-    let mut pairs: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    pairs.sort_unstable();
-    pairs.join(",")
+fn file_under(way: Way, id: &str) -> (Shape, Slot) {
+    let weight = way.weight();
+    let (names, values) = way.exact.into_iter().unzip();
+    ((Reverse(weight), names), Slot { values, place: Place::Of(Reverse(way.rest), id.to_owned()) })
 }
 
 #[cfg(test)]
@@ -125,7 +221,9 @@ mod tests {
         for (id, selector) in groups {
             index.insert(&Group { id: (*id).to_owned(), selector: map(selector), ..Group::default() });
         }
-        assert_eq!(index.find(&map(labels)), want, "labels {labels:?} among {groups:?}");
+        let labels = map(labels);
+        let found = index.find(&Facts::new(&labels, None)).map(|(id, _)| id);
+        assert_eq!(found, want, "labels {labels:?} among {groups:?}");
     }
 
     #[test]
@@ -158,7 +256,8 @@ mod tests {
         let mut index = SelectorIndex::default();
         index.insert(&group);
         index.remove(&group);
-        assert_eq!(index.find(&map("os=x")), None);
+        let labels = map("os=x");
+        assert_eq!(index.find(&Facts::new(&labels, None)), None);
         assert!(index.shapes.is_empty());
     }
 }

@@ -3,10 +3,11 @@
 //! These rules are part of the replicated state machine: all nodes must decide alike, so a new rule needs a new
 //! feature level. Rules of taste (a group needs a profile) belong to the admin API.
 
+use super::check_group::check_group;
 use super::members::{BLOBS_PER_COMMAND_MAX, ClusterSettings};
-use super::objects::{Asset, Group, Profile, Settings, Template};
+use super::objects::{Asset, Profile, Settings, Template};
+use super::rules::Ruled;
 use crate::command::{Command, Edit, Refusal, RefusalCode};
-use crate::types::Mac;
 
 /// Length of a name or id, in bytes.
 pub const NAME_BYTES_MAX: usize = 1024;
@@ -14,10 +15,6 @@ pub const NAME_BYTES_MAX: usize = 1024;
 const LINE_BYTES_MAX: usize = 64 * 1024;
 /// How many initrds or arguments a profile has.
 const LINES_MAX: usize = 1024;
-/// How many labels a selector asks for.
-const SELECTORS_MAX: usize = 64;
-/// Size of a group's metadata, in bytes.
-const METADATA_BYTES_MAX: usize = 1024 * 1024;
 /// Size of one template, in bytes.
 pub const TEMPLATE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How many DNS names a cluster has.
@@ -25,7 +22,7 @@ const DNS_NAMES_MAX: usize = 32;
 /// How many sightings one command reports.
 pub const SIGHTINGS_MAX: usize = 1024;
 
-type Check = Result<(), Box<Refusal>>;
+pub(super) type Check = Result<(), Box<Refusal>>;
 
 /// Checks what a command says besides its edits.
 ///
@@ -48,7 +45,11 @@ pub(super) fn check_command(command: &Command) -> Check {
 pub fn check_edit(edit: &Edit) -> Check {
     match edit {
         Edit::PutProfile(profile) => check_profile(profile),
-        Edit::PutGroup(group) => check_group(group),
+        Edit::PutGroup(group) if !group.rules.is_empty() => {
+            let message = "this edit has no room for rules".to_owned();
+            refuse(&format!("group/{}", group.id), "match", message, "put the group with `PutRuledGroup`")
+        }
+        Edit::PutGroup(group) | Edit::PutRuledGroup(Ruled(group)) => check_group(group),
         Edit::PutTemplate(template) => check_template(template),
         Edit::PutAsset(asset) => check_asset(asset),
         Edit::PutSettings(settings) => check_settings(settings),
@@ -96,40 +97,6 @@ fn check_profile(profile: &Profile) -> Check {
         }
     }
     Ok(())
-}
-
-fn check_group(group: &Group) -> Check {
-    let object = format!("group/{}", group.id);
-    check_id(&object, "id", &group.id)?;
-    if group.selector.len() > SELECTORS_MAX {
-        let message = format!("{} labels, at most {SELECTORS_MAX}", group.selector.len());
-        return refuse(&object, "selector", message, "select by fewer labels");
-    }
-    for (key, value) in &group.selector {
-        let field = format!("selector.{key}");
-        if key.len() + value.len() > NAME_BYTES_MAX {
-            let message = format!("longer than {NAME_BYTES_MAX} bytes");
-            return refuse(&object, &field, message, "shorten the label");
-        }
-        if key.eq_ignore_ascii_case("mac")
-            && let Err(error) = value.parse::<Mac>()
-        {
-            return refuse(&object, &field, error.to_string(), "correct the address; no machine could ever match it");
-        }
-    }
-    if group.metadata.is_empty() {
-        return Ok(());
-    }
-    if group.metadata.len() > METADATA_BYTES_MAX {
-        let message = format!("{} bytes, at most {METADATA_BYTES_MAX}", group.metadata.len());
-        return refuse(&object, "metadata", message, "move large values into a template");
-    }
-    match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&group.metadata) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            refuse(&object, "metadata", format!("not a JSON object: {error}"), "write it as {\"key\": value, …}")
-        }
-    }
 }
 
 fn check_template(template: &Template) -> Check {
@@ -223,7 +190,7 @@ fn check_loader(object: &str, field: &str, name: &str) -> Check {
     refuse(object, field, message, "use letters, digits, `.`, `_` and `-`, at most 120 of them (BOOTP's file field)")
 }
 
-fn check_id(object: &str, field: &str, id: &str) -> Check {
+pub(super) fn check_id(object: &str, field: &str, id: &str) -> Check {
     if id.is_empty() {
         return refuse(object, field, "empty".into(), "give it a name");
     }
@@ -257,6 +224,6 @@ fn check_line(object: &str, field: &str, line: &str) -> Check {
     Ok(())
 }
 
-fn refuse(object: &str, field: &str, message: String, hint: &str) -> Check {
+pub(super) fn refuse(object: &str, field: &str, message: String, hint: &str) -> Check {
     Err(Box::new(Refusal::new(RefusalCode::Invalid, object, field, &message, hint)))
 }

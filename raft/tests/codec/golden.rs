@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use raft::codec::{
-    Applied, CodecError, DurableMark, Identity, LogEntry, Purged, SnapshotHeader, SnapshotTrailer, StoredVote, decode,
-    decode_record, encode, encode_record,
+    Applied, CodecError, DurableMark, Identity, LogEntry, Payload, Purged, SnapshotHeader, SnapshotTrailer, StoredVote,
+    decode, decode_record, encode, encode_record,
 };
+use raft::command::Edit;
+use raft::type_config::Proposal;
 
 use crate::samples;
 
@@ -86,6 +89,28 @@ fn published_bytes_are_read_as_they_were_meant() {
     for (name, bytes) in names.into_iter().zip(again) {
         assert_eq!(bytes.unwrap(), golden(name), "{name}");
     }
+}
+
+/// What was written before groups had rules, by programs that knew none.
+#[test]
+fn a_group_without_rules_is_written_as_it_always_was() {
+    let (_, record) = samples::records().into_iter().find(|(name, _)| name == "record-group").unwrap();
+    let bytes = encode_record(&record).unwrap();
+    assert_eq!(bytes, golden("record-group"));
+    assert_eq!(bytes[4], 1, "the schema");
+    assert_eq!(golden("record-group-2")[4], 2, "the schema of one with rules");
+}
+
+/// Rules are never lost in silence by the bytes that have no room for them.
+#[test]
+fn a_group_with_rules_does_not_fit_into_the_edit_without() {
+    let (_, ruled) = samples::entries().into_iter().find(|(name, _)| name == "edit-put-ruled-group").unwrap();
+    let Payload::Command(proposal) = ruled.payload else { panic!("a command") };
+    let mut command = (*proposal.0).clone();
+    let group = command.edits[0].edit.group().unwrap().clone();
+    command.edits[0].edit = Edit::PutGroup(group);
+    let error = encode(&LogEntry { position: ruled.position, payload: Payload::Command(Proposal(Arc::new(command))) });
+    assert!(error.unwrap_err().to_string().contains("a group with rules"));
 }
 
 #[test]

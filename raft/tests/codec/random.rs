@@ -27,8 +27,8 @@ proptest! {
     }
 
     #[test]
-    fn random_payloads_never_panic(kind in 0_u8..32, payload in proptest::collection::vec(any::<u8>(), 0..512)) {
-        let bytes = sealed(kind, 1, &payload);
+    fn random_payloads_never_panic(kind in 0_u8..32, schema in 1_u16..3, payload in proptest::collection::vec(any::<u8>(), 0..512)) {
+        let bytes = sealed(kind, schema, &payload);
         let _ = decode::<LogEntry>(&bytes);
         let _ = decode::<Applied>(&bytes);
         let _ = decode::<SnapshotHeader>(&bytes);
@@ -44,7 +44,7 @@ proptest! {
             let at = at.index(payload.len());
             payload[at] = byte;
         }
-        let bytes = sealed(bytes[3], 1, &payload);
+        let bytes = sealed(bytes[3], u16::from_le_bytes([bytes[4], bytes[5]]), &payload);
         if let Ok(entry) = decode::<LogEntry>(&bytes) {
             let _ = entry.into_raft();
         }

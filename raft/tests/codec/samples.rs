@@ -11,7 +11,7 @@ use raft::command::{Command, Edit, Effect, Guard, GuardedEdit, Outcome, Refusal,
 use raft::state::{
     Announcement, Asset, Blob, ClusterSettings, DhcpMode, Group, JoinToken, Kind, Machine, MachinePolicy,
     MachinePolicyChange, Member, NetBoot, NewMember, NodeKind, Profile, Record, Replay, Role, Roster, ScriptStyle,
-    Settings, Sighting, Stored, Template, TemplateKind, Token, TwoNode, VipRecord,
+    Settings, Sighting, Stored, Template, TemplateKind, Test, Token, TwoNode, VipRecord,
 };
 use raft::type_config::Proposal;
 use raft::types::{Digest, LogIndex, Mac, Timestamp};
@@ -62,7 +62,23 @@ fn group() -> Group {
         profile: "worker".into(),
         selector: BTreeMap::from([("mac".into(), "52:54:00:12:34:56".into())]),
         metadata: r#"{"a":1}"#.into(),
+        rules: Vec::new(),
     }
+}
+
+/// With every test there is.
+fn ruled_group() -> Group {
+    let texts = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>();
+    let tests = [
+        ("mac", vec![Test::In(texts(&["52:54:00:12:34:56", "52-54-00-12-34-57"]))]),
+        ("serial", vec![Test::NotIn(texts(&["X"])), Test::Glob(texts(&["AB*"])), Test::NotGlob(texts(&["*9"]))]),
+        ("address", vec![Test::Subnet(texts(&["10.0.0.0/8"])), Test::NotSubnet(texts(&["10.9.0.0/16"]))]),
+    ];
+    let rules = vec![
+        tests.into_iter().map(|(label, tests)| (label.to_owned(), tests)).collect(),
+        BTreeMap::from([("asset".to_owned(), vec![Test::Present(true)])]),
+    ];
+    Group { rules, ..group() }
 }
 
 fn template() -> Template {
@@ -154,11 +170,12 @@ fn edit_name(edit: &Edit) -> &'static str {
         Edit::CondemnBlobs(_) => "condemn-blobs",
         Edit::PutJoinToken(_) => "put-join-token",
         Edit::DeleteJoinToken(_) => "delete-join-token",
+        Edit::PutRuledGroup(_) => "put-ruled-group",
     }
 }
 
 /// How many edits `edit_name` knows.
-pub(crate) const EDITS: usize = 25;
+pub(crate) const EDITS: usize = 26;
 
 fn edits() -> Vec<Edit> {
     vec![
@@ -199,6 +216,7 @@ fn edits() -> Vec<Edit> {
         Edit::CondemnBlobs(vec![Digest::of(b"kernel")]),
         Edit::PutJoinToken(join_token()),
         Edit::DeleteJoinToken("j1".into()),
+        Edit::put_group(ruled_group()),
     ]
 }
 
@@ -293,6 +311,7 @@ pub(crate) fn records() -> Vec<(String, Record)> {
     [
         ("record-profile", Record::Profile(stored(profile()))),
         ("record-group", Record::Group(stored(group()))),
+        ("record-group-2", Record::Group(stored(ruled_group()))),
         ("record-template", Record::Template(stored(template()))),
         ("record-asset", Record::Asset(stored(asset()))),
         ("record-token", Record::Token(stored(token()))),

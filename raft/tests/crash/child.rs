@@ -40,6 +40,7 @@ fn pair(writer: u64, number: u64) -> Command {
             name: String::new(),
             profile: "p".into(),
             metadata: format!("{{\"n\":{number}}}"),
+            rules: Vec::new(),
         }))
     };
     Command {

@@ -21,6 +21,7 @@ fn groups(from: u32, to: u32) -> Command {
             name: String::new(),
             profile: "p".into(),
             metadata: "{\"rack\":\"a1\"}".into(),
+            rules: Vec::new(),
         }))
     };
     Command {

@@ -21,6 +21,7 @@ fn group(number: u32) -> Command {
         name: String::new(),
         profile: "p".into(),
         metadata: format!("{{\"x\":\"{}\"}}", "y".repeat(20_000)),
+        rules: Vec::new(),
     });
     Command {
         actor: "full".into(),

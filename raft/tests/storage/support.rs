@@ -37,6 +37,7 @@ pub(crate) fn group(id: &str) -> Edit {
         profile: "talos-worker".into(),
         selector: BTreeMap::from([("serial".into(), id.into())]),
         metadata: r#"{"hostname":"worker","rack":"a1"}"#.into(),
+        rules: Vec::new(),
     })
 }
 

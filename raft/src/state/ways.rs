@@ -1,0 +1,152 @@
+//! The ways in which a group can match: each fixes the values of some labels, and may ask more of others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::condition::{ADDRESS_LABEL, Check, Conditions, Facts, Label, checks};
+use super::objects::Group;
+use super::rules::{Alternative, Condition, Test};
+use super::select::normal_selector;
+
+/// In how many ways a group may match: its alternatives, each times the combinations of the values it lists.
+pub const WAYS_MAX: usize = 1024;
+
+/// One way to match.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    /// Labels and the only values they may have.
+    pub(super) exact: BTreeMap<Label, String>,
+    /// What is asked of other labels.
+    pub(super) rest: Option<Arc<Conditions>>,
+    /// Which alternative it is of; `None`: the group has none.
+    pub(super) alternative: Option<u32>,
+}
+
+/// How much a way asks for: labels, and how many of them for exact values.
+pub(super) type Weight = (usize, usize);
+
+impl Way {
+    /// The more it asks for, the better.
+    #[must_use]
+    pub(super) fn weight(&self) -> Weight {
+        let rest = self.rest.as_ref().map_or(0, |rest| rest.labels_len());
+        (self.exact.len() + rest, self.exact.len())
+    }
+}
+
+/// Sorted `key=value` pairs, joined by commas: the text by which matchbox orders groups.
+#[must_use]
+pub(super) fn exact_text<'a>(pairs: impl Iterator<Item = (&'a Label, &'a String)>) -> String {
+    let mut pairs: Vec<String> = pairs.map(|(label, value)| format!("{}={value}", label.name())).collect();
+    pairs.sort_unstable();
+    pairs.join(",")
+}
+
+/// What a group asks of each label, by itself or by one alternative.
+struct Asked {
+    alternative: Option<u32>,
+    /// Labels and the values they may have; these have passed all checks of that label.
+    exact: BTreeMap<Label, BTreeSet<String>>,
+    rest: Option<Arc<Conditions>>,
+}
+
+impl Asked {
+    /// `None` if it asks for something that cannot be read: nothing matches that.
+    fn of(selector: &BTreeMap<String, String>, rule: Option<(u32, &Alternative)>) -> Option<Self> {
+        let said = |(name, value): (&String, &String)| (Label::Said(name.clone()), BTreeSet::from([value.clone()]));
+        let mut exact: BTreeMap<Label, BTreeSet<String>> = selector.iter().map(said).collect();
+        let mut rest = BTreeMap::new();
+        for (name, condition) in rule.into_iter().flat_map(|(_, alternative)| alternative) {
+            let label = Label::of(name);
+            let checks = checks(&label, condition)?;
+            let listed = checks.iter().find_map(|check| match check {
+                Check::In(values) => Some(values.clone()),
+                _ => None,
+            });
+            if let Some(values) = exact.remove(&label).or(listed) {
+                let passes = |value: &String| checks.iter().all(|check| check.holds(value));
+                exact.insert(label, values.into_iter().filter(passes).collect());
+            } else {
+                rest.insert(label, checks);
+            }
+        }
+        Some(Self { alternative: rule.map(|(number, _)| number), exact, rest: Conditions::new(rest) })
+    }
+
+    /// One for each combination of values.
+    fn ways(self) -> impl Iterator<Item = Way> {
+        let mut combinations = vec![BTreeMap::new()];
+        for (label, values) in &self.exact {
+            let with = |before: &BTreeMap<Label, String>, value: &String| {
+                let mut exact = before.clone();
+                exact.insert(label.clone(), value.clone());
+                exact
+            };
+            combinations =
+                combinations.iter().flat_map(|before| values.iter().map(move |value| with(before, value))).collect();
+        }
+        combinations.into_iter().map(move |exact| Way { exact, rest: self.rest.clone(), alternative: self.alternative })
+    }
+
+    /// The way in which a request meets this.
+    fn met_by(self, facts: &Facts<'_>) -> Option<Way> {
+        if self.rest.as_ref().is_some_and(|rest| !rest.hold(facts)) {
+            return None;
+        }
+        let met = |(label, values): (Label, BTreeSet<String>)| {
+            let value = facts.value(&label).to_owned();
+            values.contains(&value).then_some((label, value))
+        };
+        let exact = self.exact.into_iter().map(met).collect::<Option<_>>()?;
+        Some(Way { exact, rest: self.rest, alternative: self.alternative })
+    }
+}
+
+/// What the group asks for, by each of its alternatives or by its selector alone.
+fn asked(group: &Group) -> impl Iterator<Item = Asked> {
+    let selector = normal_selector(&group.selector);
+    let alone = group.rules.is_empty().then_some(None);
+    let rules = (0_u32..).zip(&group.rules).map(Some);
+    alone.into_iter().chain(rules).filter_map(move |rule| Asked::of(selector.as_ref()?, rule))
+}
+
+/// In how many ways the group can match at most: some may be equal, or impossible.
+#[must_use]
+pub(super) fn ways_len(group: &Group) -> usize {
+    if group.rules.is_empty() {
+        return 1;
+    }
+    let listed = |(name, condition): (&String, &Condition)| {
+        let is_fixed = name != ADDRESS_LABEL && group.selector.contains_key(name);
+        let lists = condition.iter().filter(|test| matches!(test, Test::In(_)) && !is_fixed);
+        lists.fold(1, |product: usize, test| product.saturating_mul(test.values().len()))
+    };
+    let of_rule = |rule: &Alternative| rule.iter().map(listed).fold(1, usize::saturating_mul);
+    group.rules.iter().map(of_rule).fold(0, usize::saturating_add)
+}
+
+/// Whether some way of the group may ask more than exact values.
+#[must_use]
+pub(super) fn has_patterns(group: &Group) -> bool {
+    group.rules.iter().flatten().any(|(_, condition)| !condition.iter().any(|test| matches!(test, Test::In(_))))
+}
+
+/// All ways in which the group can match; none if there are too many, which is refused before a group is stored.
+#[must_use]
+pub(super) fn ways(group: &Group) -> Vec<Way> {
+    if ways_len(group) > WAYS_MAX {
+        return Vec::new();
+    }
+    if group.rules.is_empty() {
+        let said = |(name, value)| (Label::Said(name), value);
+        let exact = normal_selector(&group.selector).map(|selector| selector.into_iter().map(said).collect());
+        return exact.map(|exact| Way { exact, rest: None, alternative: None }).into_iter().collect();
+    }
+    asked(group).flat_map(|asked| asked.ways()).collect()
+}
+
+/// The ways in which the group matches a request, one for each alternative that holds: the plain definition that the
+/// index must agree with.
+pub(super) fn ways_met(group: &Group, facts: &Facts<'_>) -> impl Iterator<Item = Way> {
+    asked(group).filter_map(|asked| asked.met_by(facts))
+}
