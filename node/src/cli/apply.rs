@@ -34,6 +34,9 @@ pub struct Arguments {
     /// Name assets although only one node holds their bytes
     #[arg(long)]
     allow_single_copy: bool,
+    /// Store templates of which no machine can be given anything
+    #[arg(long)]
+    allow_unusable: bool,
 }
 
 /// Kinds that can be replaced as a whole.
@@ -71,8 +74,8 @@ pub(super) fn run(connection: &Connection, arguments: &Arguments, terminal: &mut
         let kinds: Vec<&str> = read.iter().filter_map(|document| document.value["kind"].as_str()).collect();
         none_wiped(&replace, &kinds)?;
     }
-    let &Arguments { dry_run, allow_ties, allow_single_copy, .. } = arguments;
-    let how = How { replace: &replace, dry_run, allow_ties, allow_single_copy, promised: &[] };
+    let &Arguments { dry_run, allow_ties, allow_single_copy, allow_unusable, .. } = arguments;
+    let how = How { replace: &replace, dry_run, allow_ties, allow_single_copy, allow_unusable, promised: &[] };
     send(&connection.open()?, connection.format, &read, how, terminal)
 }
 
@@ -128,6 +131,7 @@ pub(super) struct How<'a> {
     pub(super) dry_run: bool,
     pub(super) allow_ties: bool,
     pub(super) allow_single_copy: bool,
+    pub(super) allow_unusable: bool,
     /// Bytes that a dry run takes as sent.
     pub(super) promised: &'a [Digest],
 }
@@ -153,10 +157,10 @@ pub(super) fn send_items(
     how: How<'_>,
     terminal: &mut Terminal<'_>,
 ) -> Result<(), Failure> {
-    let How { replace, dry_run, allow_ties, allow_single_copy, promised } = how;
+    let How { replace, dry_run, allow_ties, allow_single_copy, allow_unusable, promised } = how;
     let rest = json!({
         "replace": replace, "allow_ties": allow_ties, "allow_single_copy": allow_single_copy, "dry_run": dry_run,
-        "promised": promised,
+        "allow_unusable": allow_unusable, "promised": promised,
     });
     let rest = rest.to_string();
     let body = format!("{{\"items\":[{}],{}", items.join(","), &rest[1..]);

@@ -139,6 +139,8 @@ fn take_over(
         replace: &kinds,
         dry_run: arguments.dry_run,
         allow_ties: true,
+        // What matchbox has, it serves or not; nothing of it is lost here, and warnings say what will not be served.
+        allow_unusable: true,
         allow_single_copy: arguments.allow_single_copy,
         promised: &batch.promised,
     };

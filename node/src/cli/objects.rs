@@ -127,6 +127,9 @@ pub enum TemplateAction {
         /// File with the template; - is standard input
         #[arg(short, long, value_name = "FILE")]
         file: PathBuf,
+        /// Store it although no machine can be given what it makes
+        #[arg(long)]
+        allow_unusable: bool,
     },
     /// Remove a template
     Delete {
@@ -200,9 +203,10 @@ pub(super) fn template(
             terminal.bytes(&content)
         }
         TemplateAction::Get { kind, name } => get(&client, connection.format, &path(kind, &name), terminal),
-        TemplateAction::Put { kind, name, file } => {
+        TemplateAction::Put { kind, name, file, allow_unusable } => {
             let content = read_input(&file)?;
-            let answer = client.send(Method::PUT, &path(kind, &name), &[], &content)?;
+            let how: &[(&str, &str)] = if allow_unusable { &[("allow_unusable", "true")] } else { &[] };
+            let answer = client.send(Method::PUT, &path(kind, &name), how, &content)?;
             terminal.written(connection.format, &format!("template/{}/{name}", kind.name()), &answer)
         }
         TemplateAction::Delete { kind, name } => {

@@ -73,7 +73,8 @@ pub fn plan(objects: &Objects, base_url: Option<&str>) -> Plan {
             continue;
         }
         if !group.rules.is_empty() {
-            let message = "it has `match`, which matchbox does not know: it would fit machines that it was not meant for";
+            let message =
+                "it has `match`, which matchbox does not know: it would fit machines that it was not meant for";
             plan.leave_out(object, message, "write it as groups with a plain selector each");
             continue;
         }
