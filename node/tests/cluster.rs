@@ -3,6 +3,7 @@
 #[path = "cluster/join.rs"]
 mod join;
 #[path = "cluster/node.rs"]
+#[allow(dead_code, reason = "the rig of other tests too")]
 mod node;
 
 use std::sync::Arc;

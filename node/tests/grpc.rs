@@ -256,6 +256,14 @@ fn bad_calls_get_a_status_that_says_what_is_wrong_and_change_nothing() {
     for list in ["rpcpb.Groups/GroupList", "rpcpb.Profiles/ProfileList"] {
         assert_eq!(client.call(list, &json!({})).ok(), json!({}), "nothing was stored");
     }
+    let file = node.write("g.yaml", "id: richer\nprofile: p\nmatch: [{serial: {glob: \"AB*\"}}]\n");
+    node.cli(&node, &["group", "put", "-f", &file]).ok();
+    let plain = json!({"group": {"id": "richer", "profile": "q", "selector": {"a": "b"}}});
+    let refused = client.call("rpcpb.Groups/GroupPut", &plain);
+    assert_eq!(refused.code, 9, "{refused:?}");
+    assert!(refused.message.contains("`match`"), "{refused:?}");
+    client.call("rpcpb.Groups/GroupDelete", &json!({"id": "richer"})).ok();
+    client.call("rpcpb.Groups/GroupPut", &plain).ok();
     // Who wants matchbox to the byte gets that too: it stores what no machine can be given.
     node.cli(&node, &["settings", "set", "script_style=matchbox"]).ok();
     client.call("rpcpb.Ignition/IgnitionPut", &config("{not json")).ok();

@@ -2,6 +2,10 @@
 //!
 //! Needs `gpg` and `gpgv` (Debian: `gnupg` and `gpgv`).
 
+#[path = "cluster/node.rs"]
+#[allow(dead_code, reason = "the rig of another test too")]
+mod node;
+
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -11,6 +15,7 @@ use std::time::SystemTime;
 
 use pgp::composed::{Deserializable, SignedSecretKey};
 
+use node::Node;
 use raftboot::boot::Signer;
 use tempfile::TempDir;
 use tracing_subscriber::filter::LevelFilter;
@@ -242,4 +247,57 @@ fn nothing_of_a_secret_key_is_logged_at_any_level() {
     assert_eq!(found(&secret), 1, "the library logs a secret key when it is asked to read one");
     open(&file, None);
     assert_eq!(found(&secret), 1, "opening a key ring logged its secret key");
+}
+
+/// What a node answers at that path: status, content type, body.
+fn fetched(node: &Node, path: &str) -> (u16, String, Vec<u8>) {
+    let agent = ureq::Agent::new_with_config(ureq::Agent::config_builder().http_status_as_error(false).build());
+    let mut answer = agent.get(format!("http://127.0.0.1:{}{path}", node.http)).call().expect("it answers");
+    let media = answer.headers().get("content-type").map_or("", |value| value.to_str().expect("a header")).to_owned();
+    (answer.status().as_u16(), media, answer.body_mut().read_to_vec().expect("a body"))
+}
+
+#[test]
+fn every_path_of_a_node_has_its_signature_beside_it_errors_included() {
+    let gpg = Gpg::new();
+    let fingerprint = gpg.make("Boot", "rsa2048", "sign", PASSPHRASE, false);
+    let mut node = Node::new("a");
+    let passphrase = node.write("passphrase", &format!("{PASSPHRASE}\n"));
+    let config = fs::read_to_string(node.config()).expect("its configuration");
+    let ring = gpg.file("Boot.secret").display().to_string();
+    let keys = format!("[boot]\nsigning_key_ring = \"{ring}\"\nsigning_passphrase_file = \"{passphrase}\"\n");
+    fs::write(node.config(), format!("{config}{keys}")).expect("a writable folder");
+    node.start();
+    assert!(node.log().contains(&fingerprint), "it says with what it signs:\n{}", node.log());
+    let objects = node.write(
+        "objects.yaml",
+        "kind: profile\nid: p\nboot: {kernel: /assets/k}\ngeneric_id: g\ncloud_id: c\nignition_id: i.ign\n---\n\
+         kind: template\ntype: generic\nname: g\ncontent: \"host={{.request.query.host}}\\n\"\n---\n\
+         kind: template\ntype: cloud\nname: c\ncontent: \"#cloud-config\\n\"\n---\n\
+         kind: template\ntype: ignition\nname: i.ign\ncontent: '{\"ignition\":{\"version\":\"3.4.0\"}}'\n---\n\
+         kind: group\nid: g\nprofile: p\nselector: {os: x}\n",
+    );
+    node.cli(&node, &["apply", "-f", &objects]).ok();
+    let paths = ["/grub", "/boot.ipxe", "/boot.ipxe.0", "/ipxe", "/ignition", "/cloud", "/generic", "/metadata"];
+    for (query, status) in [("?os=x&host=h", 200), ("?os=y", 404)] {
+        for path in paths {
+            let (found, _, body) = fetched(&node, &format!("{path}{query}"));
+            for (suffix, kind) in [("sig", "application/octet-stream"), ("asc", "text/plain; charset=utf-8")] {
+                let (signed, media, signature) = fetched(&node, &format!("{path}.{suffix}{query}"));
+                assert_eq!((signed, media.as_str()), (found, kind), "{path}{query}");
+                assert!(gpg.accepts("gpgv", "Boot", &fingerprint, &signature, &body), "{path}.{suffix}{query}");
+            }
+            // Scripts never fail in the default style; what has no config does.
+            let answered = if path.ends_with("ipxe") || path.ends_with("ipxe.0") { 200 } else { status };
+            assert_eq!(found, answered, "{path}{query}");
+        }
+    }
+    for nothing in ["/.sig", "/assets/x.sig", "/ipxe.sig.sig"] {
+        assert_eq!(fetched(&node, nothing).0, 404, "{nothing}");
+    }
+    node.stop("TERM");
+    fs::write(&passphrase, "another one\n").expect("a writable folder");
+    node.spawn();
+    assert_ne!(node.ended(), Some(0));
+    assert!(node.log().contains("signing_passphrase_file"), "{}", node.log());
 }

@@ -10,6 +10,7 @@ mod calls;
 #[path = "vectors/client.rs"]
 mod client;
 #[path = "grpc/client.rs"]
+#[allow(dead_code, reason = "the client of another test too")]
 mod grpc;
 #[path = "cluster/node.rs"]
 #[allow(dead_code, reason = "the rig of another test too")]

@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn a_group_that_matchbox_cannot_match_is_left_out() {
         let condition = vec![raft::state::Test::Glob(vec!["VMware-*".into()])];
-        let rules = vec![std::collections::BTreeMap::from([("serial".to_owned(), condition)])];
+        let rules = vec![BTreeMap::from([("serial".to_owned(), condition)])];
         let group = Group { id: "g".into(), profile: "p".into(), rules, ..Group::default() };
         let plan = plan(&Objects { groups: vec![group], ..Objects::default() }, None);
         assert!(plan.files.is_empty() && plan.left_out[0].message.contains("`match`"), "{:?}", plan.left_out);

@@ -12,6 +12,10 @@ impl Context {
     pub(super) async fn put_group(&self, caller: &Caller, ask: OneGroup) -> Result<Empty, Status> {
         let group = convert::group_in(ask.group.ok_or_else(|| status::missing("group"))?)?;
         let id = group.id.clone();
+        // This interface has no word for it, and it would be lost without one.
+        if self.state().await?.group(&id).is_some_and(|there| !there.value.rules.is_empty()) {
+            return Err(status::richer(&id));
+        }
         let state = self.write(caller, Edit::PutGroup(group)).await?;
         if let Some(stored) = state.group(&id) {
             let mut ids: Vec<&str> = state.ties_of(&stored.value).collect();

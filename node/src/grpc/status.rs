@@ -20,6 +20,14 @@ pub(super) fn not_found(what: &str, name: &str) -> Status {
     Status::not_found(format!("there is no {what} `{}`", name.escape_debug()))
 }
 
+/// A group that says more than can be said here.
+pub(super) fn richer(id: &str) -> Status {
+    let id = id.escape_debug();
+    Status::failed_precondition(format!(
+        "group/{id}: it has `match`, which would be lost: change it with `raftboot group put`, or delete it first"
+    ))
+}
+
 /// No machine could be given what this template makes.
 pub(super) fn unusable(kind: TemplateKind, name: &str, problem: &str) -> Status {
     Status::invalid_argument(format!("{} template `{}`: {problem}", kind.name(), name.escape_debug()))

@@ -211,6 +211,7 @@ impl Report {
     }
 
     /// Prints the tallies; panics if anything failed, or if a listed deviation was never seen.
+    #[allow(clippy::print_stdout, reason = "the tallies are what a reader of the test wants to see")]
     pub(crate) fn finish(&self, deviations: impl IntoIterator<Item = &'static str>) {
         println!("{:<40} {:>7} {:>9} {:>7}", "topic", "passed", "deviates", "failed");
         for (topic, Tally { passed, deviating, failed }) in &self.tallies {
