@@ -71,8 +71,7 @@ pub fn check(dir: &Path, endpoints: &[String], now: SystemTime) -> Report {
         .map(|(name, mode)| format!("install -D -m {mode} {} {PLACE}/{name}", dir.join(name).display()));
     let config = [
         "[grpc]".to_owned(),
-        "listen = \"0.0.0.0:8081\"".to_owned(),
-        format!("certificate = \"{PLACE}/server.crt\""),
+        format!("cert = \"{PLACE}/server.crt\""),
         format!("key = \"{PLACE}/server.key\""),
         format!("client_ca = \"{PLACE}/ca.crt\""),
     ];
@@ -319,7 +318,7 @@ mod tests {
                 "client.crt true: clients may go on with it; valid until 2040-02-28; ",
             ]
         );
-        assert_eq!(report.config.len(), 5);
+        assert_eq!(report.config.len(), 4);
         assert!(report.install[2].starts_with("install -D -m 0600") && report.install[2].ends_with("/grpc/server.key"));
     }
 

@@ -105,11 +105,16 @@ fn certificates_are_looked_at_and_stay_where_they_are() {
         "usable    ",
         "server.crt: for ",
         "install -D -m 0600 ",
-        "  [grpc]\n  listen = \"0.0.0.0:8081\"\n  certificate = \"/etc/raftboot/grpc/server.crt\"\n",
+        "  [grpc]\n  cert = \"/etc/raftboot/grpc/server.crt\"\n",
         "client_ca = \"/etc/raftboot/grpc/ca.crt\"",
     ] {
         assert!(said.contains(want), "{want}\nin\n{said}");
     }
+    let value: Value = serde_json::from_str(&run(&[&arguments[..], &["--check", "-o", "json"]].concat()).out).unwrap();
+    let lines: Vec<&str> =
+        value["certificates"]["config"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    let config = raftboot::config::Config::parse(&lines.join("\n")).expect("the lines are those of a configuration");
+    assert_eq!(config.grpc_certificates.unwrap().client_ca.to_str(), Some("/etc/raftboot/grpc/ca.crt"));
     let said = run(&[&arguments[..6], &["matchbox.example.com", "--check", "-o", "json"]].concat());
     assert_eq!(said.code, 1);
     let value: Value = serde_json::from_str(&said.out).unwrap();
