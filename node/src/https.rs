@@ -56,7 +56,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait when the system cannot give us a socket.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How many failed handshakes are told of in one `FAILURES_EVERY`.
-const FAILURES_MAX: u32 = 10;
+const FAILURES_MAX: u32 = 5;
+/// How many addresses are told of in that time.
+const FAILING_MAX: usize = 64;
 /// The time over which they are counted.
 const FAILURES_EVERY: Duration = Duration::from_secs(10);
 
@@ -171,7 +173,7 @@ async fn accept(listener: TcpListener, server: Arc<Server>) {
         match accepted {
             Ok((socket, peer)) => {
                 let Some(counted) = peers.enter(peer.ip()) else {
-                    debug!(service = name, %peer, "a connection was closed: its address has too many");
+                    server.failures.note(server.service, peer, TOO_MANY);
                     continue;
                 };
                 let (acceptor, handshakes, server) = (acceptor.clone(), handshakes.clone(), server.clone());
@@ -254,11 +256,13 @@ async fn handshake(socket: TcpStream, acceptor: &TlsAcceptor, handshakes: &Semap
     }
 }
 
+const TOO_MANY: &str = "its address has as many connections as one may have";
 const NOTHING_SAID: &str = "the connection was closed without a word";
 
-/// Tells of failed handshakes, a few at a time: a scanner must not fill the disk with log lines.
+/// Tells of failed handshakes, a few of each address at a time: a scanner must not fill the disk with log lines, nor hide
+/// what others get wrong.
 #[derive(Debug, Default)]
-struct Failures(Mutex<Option<(Instant, u32)>>);
+struct Failures(Mutex<HashMap<IpAddr, (Instant, u32)>>);
 
 impl Failures {
     fn note(&self, service: &'static Service, peer: SocketAddr, reason: &str) {
@@ -268,14 +272,26 @@ impl Failures {
         }
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let (since, count) = recent.filter(|(since, _)| now - *since < FAILURES_EVERY).unwrap_or((now, 0));
-        *recent = Some((since, count + 1));
+        if recent.len() >= FAILING_MAX {
+            recent.retain(|_, (since, _)| now - *since < FAILURES_EVERY);
+        }
+        if recent.len() >= FAILING_MAX {
+            return;
+        }
+        let entry = recent.entry(peer.ip().to_canonical()).or_insert((now, 0));
+        if now - entry.0 >= FAILURES_EVERY {
+            *entry = (now, 0);
+        }
+        let count = entry.1;
+        entry.1 += 1;
         drop(recent);
         match count {
             0..FAILURES_MAX => {
                 warn!(service = service.name, %peer, reason, remedy = remedy(reason), "a TLS handshake failed")
             }
-            FAILURES_MAX => warn!(service = service.name, "more TLS handshakes fail; they are not told for a while"),
+            FAILURES_MAX => {
+                warn!(service = service.name, %peer, "more handshakes of this address fail; they are not told for a while");
+            }
             _ => {}
         }
     }
@@ -290,14 +306,16 @@ fn remedy(reason: &str) -> &'static str {
         "the client's certificate is of another CA: make one with `raftboot cert client NAME`, or set `grpc.client_ca`"
     } else if about(&["Expired", "expired"]) {
         "the client's certificate has expired, or a clock is wrong"
-    } else if about(&["InvalidPurpose", "purpose"]) {
+    } else if about(&["extended key usage", "InvalidPurpose"]) {
         "the client sent a certificate that is not for clients (extended key usage clientAuth)"
     } else if about(&["CertificateUnknown", "UnknownCA", "BadCertificate"]) {
         "the client does not trust this server: give it the ca.crt that belongs to the server's certificate"
-    } else if about(&["protocol", "Protocol"]) {
+    } else if about(&["protocol", "Protocol", "incompatible", "SignatureAlgorithmsExtensionRequired"]) {
         "TLS 1.2 or newer is needed, with `h2` among the protocols (ALPN)"
     } else if about(&["corrupt message", "InvalidContentType"]) {
         "the client does not speak TLS"
+    } else if reason == TOO_MANY {
+        "use fewer connections at once from one address, or one connection for many calls"
     } else {
         ""
     }

@@ -23,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("grpc", &["certs", "go_json", "https"]),
     ("matchbox_json", &["go_json", "match_json"]),
     ("match_json", &[]),
-    ("import", &["boot", "certs", "dhcp", "go_json", "matchbox_json"]),
+    ("import", &["boot", "certs", "dhcp", "go_json", "matchbox_json", "template"]),
     ("export", &[]),
     ("sightings", &[]),
     ("vip", &["config"]),

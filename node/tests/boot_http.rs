@@ -36,6 +36,26 @@ fn a_known_machine_gets_a_script_that_names_this_node() {
     assert_eq!(rig.seen(), [format!("{MAC} abc S1 x86_64 127.0.0.1 Script {{ group: \"g\", profile: \"p\" }}")]);
 }
 
+#[test]
+fn an_operator_who_looks_gets_the_same_answers_and_is_not_recorded() {
+    let rig = Rig::new(vec![
+        profile("p", "/assets/vmlinuz", &[], &[]),
+        group("g", "p", &[("mac", MAC)], ""),
+        template("generic", "c", "config"),
+        asset("vmlinuz", b"kernel"),
+    ]);
+    rig.store(b"kernel");
+    let mac = "mac=52-54-00-12-34-56";
+    let paths = ["/ipxe", "/grub", "/generic", "/metadata", "/ignition", "/assets/vmlinuz", "/loaders/ipxe.efi"];
+    let targets: Vec<String> = paths.iter().map(|path| format!("{path}?{mac}")).chain(["/ipxe".into()]).collect();
+    let looked = targets.iter().map(|target| rig.get_with(target, "raftboot-preview: 1\r\n"));
+    let looked: Vec<(u16, String)> = looked.map(|answer| (answer.status, answer.text())).collect();
+    assert_eq!(rig.seen(), [] as [String; 0]);
+    let asked = targets.iter().map(|target| rig.get(target)).map(|answer| (answer.status, answer.text()));
+    assert_eq!(looked, asked.collect::<Vec<_>>());
+    assert_eq!(rig.seen().len(), targets.len());
+}
+
 /// A group with one alternative, which asks one thing of one label.
 fn ruled(id: &str, label: &str, test: Test) -> Edit {
     let rules = vec![Alternative::from([(label.to_owned(), vec![test])])];

@@ -102,7 +102,7 @@ fn any_node_takes_the_calls_of_the_provider_and_a_failover_between_them_loses_no
     for (profile, group) in &resources[..2] {
         assert_eq!(profile.read(&mut through_b).as_ref(), Some(profile));
         assert_eq!(group.read(&mut through_b).as_ref(), Some(group));
-        until("the other node has it too", || (group.read(&mut through_c).as_ref() == Some(group)).then_some(()));
+        assert_eq!(group.read(&mut through_c).as_ref(), Some(group), "at once, through whichever node");
     }
     let leads = until("another one leads", || b.status(&a)["cluster"]["leader"].as_u64());
     assert!([2, 3].contains(&leads), "{leads}");
@@ -110,9 +110,56 @@ fn any_node_takes_the_calls_of_the_provider_and_a_failover_between_them_loses_no
         group.destroy(&mut through_c);
         profile.destroy(&mut through_c);
     }
-    until("all of it is gone", || {
-        (through_b.call("rpcpb.Profiles/ProfileList", &json!({})).ok() == json!({})).then_some(())
+    assert_eq!(through_b.call("rpcpb.Profiles/ProfileList", &json!({})).ok(), json!({}));
+}
+
+#[test]
+fn a_node_that_lags_or_is_alone_never_says_that_something_is_gone() {
+    let [mut a, mut b, c] = three();
+    let files = certificates(&a);
+    let (mut through_b, mut through_c) = (client(&b, &files), client(&c, &files));
+    let resources = example();
+    resources[0].0.create(&mut through_b);
+    assert_eq!(resources[0].0.read(&mut through_c).as_ref(), Some(&resources[0].0));
+    // Acknowledged by the other two, and unknown to this one, which then is alone.
+    c.signal("STOP");
+    // Until then what is sent to it waits in its sockets, and it has that as soon as it goes on.
+    until("the others have given it up", || {
+        let status = a.status(&a);
+        let members = status["members"].as_array().expect("a list");
+        members.iter().any(|member| member["name"] == "c" && member["reachable"] == false).then_some(())
     });
+    resources[1].0.create(&mut through_b);
+    a.stop("KILL");
+    b.stop("KILL");
+    c.signal("CONT");
+    let id = |at: usize| json!({"id": resources[at].0.name});
+    let unknown = through_c.call("rpcpb.Profiles/ProfileGet", &id(1));
+    assert_eq!(unknown.code, UNAVAILABLE, "{unknown:?}");
+    assert_eq!(through_c.call("rpcpb.Profiles/ProfileGet", &id(0)).code, 0, "what it has it shows");
+    a.start();
+    let found = until("it is there", || {
+        Some(through_c.call("rpcpb.Profiles/ProfileGet", &id(1))).filter(|answer| answer.code != UNAVAILABLE)
+    });
+    assert_eq!(found.code, 0, "{found:?}");
+}
+
+#[test]
+fn a_write_whose_fate_is_unknown_is_not_called_unwritten() {
+    let [a, b, c] = three();
+    let mut through_a = client(&a, &certificates(&a));
+    let (profile, _) = &example()[0];
+    profile.create(&mut through_a);
+    for node in [&b, &c] {
+        node.signal("STOP");
+    }
+    let put = json!({"profile": {"id": "late", "boot": {}}});
+    let answer = through_a.call("rpcpb.Profiles/ProfilePut", &put);
+    assert_eq!(answer.code, DEADLINE_EXCEEDED, "{answer:?}");
+    for node in [&b, &c] {
+        node.signal("CONT");
+    }
+    until("the cluster is whole again", || (through_a.call("rpcpb.Profiles/ProfilePut", &put).code == 0).then_some(()));
 }
 
 #[test]
@@ -204,6 +251,8 @@ fn certificates_are_not_written_over_and_names_are_checked() {
 }
 
 const INVALID_ARGUMENT: i32 = 3;
+const DEADLINE_EXCEEDED: i32 = 4;
+const UNAVAILABLE: i32 = 14;
 const NOT_FOUND: i32 = 5;
 const RESOURCE_EXHAUSTED: i32 = 8;
 const UNIMPLEMENTED: i32 = 12;

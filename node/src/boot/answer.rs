@@ -339,6 +339,10 @@ impl Request<'_> {
     }
 
     fn seen(&self, labels: &Labels, event: Event<'_>) {
+        // An operator looks at what a machine would get; no machine asked. Whoever forges it is only not recorded.
+        if self.parts.headers.contains_key(PREVIEW) {
+            return;
+        }
         let uuid = labels.uuid().unwrap_or_default();
         self.context.questions.seen(Seen {
             mac: labels.mac.as_ref(),
@@ -351,6 +355,8 @@ impl Request<'_> {
     }
 }
 
+/// The header of a question that no machine asks.
+const PREVIEW: &str = "raftboot-preview";
 const APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 

@@ -5,6 +5,9 @@ use raft::state::TemplateKind;
 use super::{butane, ignition};
 use crate::template::Template;
 
+/// How many unknown fields a message names.
+const UNKNOWN_NAMED_MAX: usize = 10;
+
 /// Whether a template has words by which a short one can take long: loops, templates in templates, wide formats. One that
 /// merely holds such a word is rendered elsewhere too, which does no harm.
 #[must_use]
@@ -26,19 +29,55 @@ pub(super) fn is_butane(name: &str) -> bool {
 /// # Errors
 /// Why it would be refused, and what to do about it.
 pub fn check_template(kind: TemplateKind, name: &str, content: &[u8]) -> Result<(), String> {
-    let parsed = || Template::parse(content).map(drop).map_err(|error| error.to_string());
     match kind {
-        TemplateKind::Ignition if is_butane(name) => {
-            parsed()?;
-            // What has actions in it can be judged only once it is rendered.
-            if content.windows(2).any(|pair| pair == b"{{") {
-                return Ok(());
-            }
-            let unknown = butane::check(content)?;
-            if unknown.is_empty() { Ok(()) } else { Err(unknown.join("; ")) }
+        TemplateKind::Ignition => check_config(name, content).map_err(|problem| problem.to_string()),
+        TemplateKind::Generic | TemplateKind::Cloud => {
+            Template::parse(content).map(drop).map_err(|error| error.to_string())
         }
-        TemplateKind::Ignition => ignition::reserialise(content).map(drop),
-        TemplateKind::Generic | TemplateKind::Cloud => parsed(),
+    }
+}
+
+/// What is wrong with a template of kind `ignition`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigProblem {
+    /// It breaks a rule: machines get 404.
+    #[error("{0}")]
+    Broken(String),
+    /// Butane translates it, where it has the files, and we do not: machines get 404.
+    #[error("{0}")]
+    Untranslated(String),
+    /// Fields that its version does not have: machines get it without them.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+/// Tells, before any machine asks, what is wrong with an Ignition or Butane config whatever the request.
+///
+/// # Errors
+/// The first thing that is wrong, or the fields that its version does not have.
+pub fn check_config(name: &str, content: &[u8]) -> Result<(), ConfigProblem> {
+    if !is_butane(name) {
+        let unknown = ignition::unknown(content).map_err(ConfigProblem::Broken)?;
+        let told = || format!("{}: its version of the spec does not have that", some(&unknown, ", "));
+        return if unknown.is_empty() { Ok(()) } else { Err(ConfigProblem::Unknown(told())) };
+    }
+    Template::parse(content).map_err(|error| ConfigProblem::Broken(error.to_string()))?;
+    // What has actions in it can be judged only once it is rendered.
+    if content.windows(2).any(|pair| pair == b"{{") {
+        return Ok(());
+    }
+    let unknown = butane::check(content).map_err(|problem| {
+        if butane::is_ours(&problem) { ConfigProblem::Untranslated(problem) } else { ConfigProblem::Broken(problem) }
+    })?;
+    if unknown.is_empty() { Ok(()) } else { Err(ConfigProblem::Unknown(some(&unknown, "; "))) }
+}
+
+/// The first few, and how many more.
+fn some(all: &[String], between: &str) -> String {
+    let named = all.iter().take(UNKNOWN_NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(between);
+    match all.len().saturating_sub(UNKNOWN_NAMED_MAX) {
+        0 => named,
+        more => format!("{named}{between}and {more} more"),
     }
 }
 
@@ -72,6 +111,26 @@ mod tests {
             (TemplateKind::Ignition, "a.ign", good, ""),
             (TemplateKind::Ignition, "a.ign", "{", "EOF"),
             (TemplateKind::Ignition, "a.ign", r#"{"ignition":{}}"#, "ignition.version"),
+            (
+                TemplateKind::Ignition,
+                "a.ign",
+                r#"{"ignition":{"version":"3.1.0"},"kernelArguments":{}}"#,
+                "kernelArguments (since 3.3)",
+            ),
+            (
+                TemplateKind::Ignition,
+                "a.ign",
+                r#"{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/a","contnets":{}}]}}"#,
+                "storage.files[0].contnets",
+            ),
+            (TemplateKind::Ignition, "a.ign", r#"{"ignition":{"version":"3.5.0"},"storage":5}"#, "storage"),
+            (
+                TemplateKind::Ignition,
+                "a.ign",
+                r#"{"ignition":{"version":"3.5.0"},"storage":{"files":[{"path":"a"}]}}"#,
+                "storage.files[0]",
+            ),
+            (TemplateKind::Ignition, "a.ign", r#"{"ignition":{"version":"3.5.0"},"news":{}}"#, ""),
             (TemplateKind::Ignition, "a.yaml", good, "variant"),
             (TemplateKind::Ignition, "a.yaml", "variant: fcos\nversion: 1.5.0\n", ""),
             (TemplateKind::Ignition, "a.yaml", "variant: fcos\nversion: 1.5.0\nstorage: {fils: []}\n", "storage.fils"),
@@ -84,6 +143,30 @@ mod tests {
             let told = check_template(kind, name, content.as_bytes()).err().unwrap_or_default();
             assert!(told.contains(want) && told.is_empty() == want.is_empty(), "{content}: {told}");
         }
+    }
+
+    #[test]
+    fn problems_of_configs_are_told_apart_and_not_all_fields_are_named() {
+        let told = |rest: &str| check_config("a.yaml", format!("variant: fcos\nversion: 1.5.0\n{rest}").as_bytes());
+        let field = |number: usize| format!("f{number}: 1\n");
+        let ten: Vec<String> =
+            (0..10).map(|number| format!("f{number}: unknown field (line {})", number + 3)).collect();
+        let named = |more: &str| Err(ConfigProblem::Unknown(ten.join("; ") + more));
+        assert_eq!(told(""), Ok(()));
+        assert_eq!(told(&(0..10).map(field).collect::<String>()), named(""));
+        assert_eq!(told(&(0..5000).map(field).collect::<String>()), named("; and 4990 more"));
+        for (text, want) in [
+            ("storage: {files: [{path: /a, contents: {local: a}}]}", "Untranslated"),
+            ("storage: {trees: [{local: a}]}", "Untranslated"),
+            ("systemd: {units: [{name: a.service, contents_local: a}]}", "Untranslated"),
+            ("storage: {files: [{path: a}]}", "Broken"),
+            ("{{if}}", "Broken"),
+        ] {
+            let problem = told(text).unwrap_err();
+            assert!(format!("{problem:?}").starts_with(want), "{text}: {problem:?}");
+        }
+        let openshift = check_config("a.yaml", b"variant: openshift\nversion: 4.14.0\n").unwrap_err();
+        assert!(matches!(openshift, ConfigProblem::Untranslated(_)), "{openshift:?}");
     }
 
     #[test]

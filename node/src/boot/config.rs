@@ -190,11 +190,17 @@ impl Job {
         &self.template.value.name
     }
 
-    /// Whether it may take long enough to hold up other requests: it is large, or does one thing many times.
+    /// Whether it may take long enough to hold up other requests: it is large, does one thing many times, or is Butane,
+    /// whose aliases make much of a short text.
     #[must_use]
     pub(super) fn is_heavy(&self) -> bool {
         let content = &self.template.value.content;
-        content.len() + self.group.value.metadata.len() > HEAVY_BYTES || !self.is_plain_ignition() && repeats(content)
+        let is_large = content.len() + self.group.value.metadata.len() > HEAVY_BYTES;
+        is_large
+            || match self.kind {
+                TemplateKind::Ignition => is_butane(self.name()),
+                TemplateKind::Generic | TemplateKind::Cloud => repeats(content),
+            }
     }
 
     fn is_plain_ignition(&self) -> bool {
@@ -207,8 +213,13 @@ impl Job {
     /// If the template fails, or gives what cannot be served; never a part of a config.
     pub(super) fn run(&self, parser: &Parser) -> Result<Vec<u8>, Refusal> {
         if self.is_plain_ignition() {
-            let content = ignition::reserialise(&self.template.value.content).map_err(|error| self.refuse(error))?;
-            return Ok(self.with_base_url(content));
+            let stored = &self.template.value.content;
+            // As it was written, or as matchbox writes it anew where that is wanted to the byte.
+            let content = match self.numbers {
+                Numbers::Floats => ignition::reserialise(stored),
+                Numbers::Whole => ignition::check(stored).map(|()| stored.clone()),
+            };
+            return Ok(self.with_base_url(content.map_err(|error| self.refuse(error))?));
         }
         // Before it is translated: text within a config is escaped there.
         let content = self.with_base_url(self.render(parser)?);

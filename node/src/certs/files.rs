@@ -18,9 +18,12 @@ pub fn write_whole(file: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let new = file.with_added_extension("new");
     let _leftover = fs::remove_file(&new);
     let mut handle = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
-    handle.write_all(bytes)?;
-    handle.sync_all()?;
-    fs::rename(&new, file)?;
+    let written = handle.write_all(bytes).and_then(|()| handle.sync_all()).and_then(|()| fs::rename(&new, file));
+    if let Err(error) = written {
+        // It may hold a private key.
+        let _already_gone = fs::remove_file(&new);
+        return Err(error);
+    }
     File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 

@@ -123,6 +123,12 @@ impl To {
         note: &str,
         terminal: &mut Terminal<'_>,
     ) -> Result<(), Failure> {
+        let data_dir = self.here.config()?.data_dir;
+        let same = |one: &Path| one.canonicalize().ok();
+        if same(&self.dir).is_some_and(|dir| Some(dir) == same(&data_dir)) {
+            let message = format!("{} is where the node keeps its own certificates", data_dir.display());
+            return Err(Failure::new(message, "choose another folder with --out"));
+        }
         let ca = authority.certificate().map_err(failure)?;
         let place = |name: &str| self.dir.join(name);
         let files = [
@@ -130,7 +136,10 @@ impl To {
             (place(&format!("{kind}.crt")), chain, 0o644),
             (place("ca.crt"), ca, 0o644),
         ];
-        let differs = |file: &Path, text: &str| std::fs::read_to_string(file).is_ok_and(|there| there != text);
+        // Whatever it is that is there, unless it is just the same.
+        let differs = |file: &Path, text: &str| {
+            file.exists() && std::fs::read(file).map_or(true, |there| there != text.as_bytes())
+        };
         if let Some((file, ..)) = files.iter().find(|(file, text, _)| !self.force && differs(file, text)) {
             let message = format!("{} is there already", file.display());
             return Err(Failure::new(message, "choose another folder with --out, or say --force to write over it"));

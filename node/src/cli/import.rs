@@ -40,8 +40,8 @@ pub struct Matchbox {
     /// before; exit code 1 if there is any of that
     #[arg(long, conflicts_with_all = ["replace", "strict", "dry_run", "allow_single_copy", "compare"])]
     check: bool,
-    /// Change nothing: ask this matchbox and the new service what every group's machines get, and compare; exit code 1 if it
-    /// differs
+    /// Change nothing: ask this matchbox and the new service what every group's machines get, and compare; assets are
+    /// fetched from matchbox and compared by their bytes; no machine is recorded as seen. Exit code 1 if it differs
     #[arg(long, value_name = "URL", conflicts_with_all = ["replace", "strict", "dry_run", "allow_single_copy"])]
     compare: Option<String>,
     /// With --compare: where machines ask the new service [default: port 8080 of the server, or as this host's node is configured]

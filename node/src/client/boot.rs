@@ -1,11 +1,17 @@
 //! A boot service as machines see it: plain HTTP, no token, nothing trusted.
 
+use std::io;
 use std::time::Duration;
 
 use percent_encoding::utf8_percent_encode;
+use raft::types::Digest;
 use ureq::Agent;
 
+use super::transfer::copy;
 use super::{ClientError, PATH_KEPT, QUERY_KEPT};
+
+/// Goes with every question: no machine asks it, so none is recorded as seen.
+const PREVIEW: (&str, &str) = ("raftboot-preview", "1");
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,6 +36,8 @@ pub struct BootAnswer {
     pub media: String,
     /// `Content-Length`, empty where it was not said.
     pub length: String,
+    /// `ETag`, empty where it was not said.
+    pub etag: String,
     /// The body; empty for a question about the headers alone.
     pub body: Vec<u8>,
 }
@@ -76,7 +84,7 @@ impl BootClient {
     /// # Errors
     /// When there is no answer.
     pub fn get(&self, path: &str, query: &[(String, String)]) -> Result<BootAnswer, ClientError> {
-        let mut answer = self.agent.get(self.address(path, query)).call().map_err(|error| self.unreachable(&error))?;
+        let mut answer = self.ask(self.agent.get(self.address(path, query)))?;
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         Ok(BootAnswer { body: body.map_err(|error| self.unreachable(&error))?, ..head(&answer) })
     }
@@ -86,8 +94,33 @@ impl BootClient {
     /// # Errors
     /// When there is no answer.
     pub fn head(&self, path: &str) -> Result<BootAnswer, ClientError> {
-        let answer = self.agent.head(self.address(path, &[])).call().map_err(|error| self.unreachable(&error))?;
-        Ok(head(&answer))
+        Ok(head(&self.ask(self.agent.head(self.address(path, &[])))?))
+    }
+
+    /// Fetches a file for its sha256 alone, and no more of it than `bytes_max` and one; `moved` is told how many bytes came
+    /// since the last time.
+    ///
+    /// # Errors
+    /// When it does not come whole.
+    pub fn digest(&self, path: &str, bytes_max: u64, moved: &dyn Fn(u64)) -> Result<Digest, ClientError> {
+        let mut answer = self.ask(self.agent.get(self.address(path, &[])))?;
+        let fail = |error| ClientError::File {
+            what: format!("the download of {} broke off", self.address(path, &[])),
+            error,
+        };
+        if answer.status().as_u16() != 200 {
+            return Err(fail(io::Error::other(format!("the service answers {}", answer.status()))));
+        }
+        let body = answer.body_mut().as_reader();
+        let mut body = io::Read::take(body, bytes_max.saturating_add(1));
+        copy(&mut body, &mut io::sink(), moved).map(|(digest, _)| digest).map_err(fail)
+    }
+
+    fn ask(
+        &self,
+        question: ureq::RequestBuilder<ureq::typestate::WithoutBody>,
+    ) -> Result<http::Response<ureq::Body>, ClientError> {
+        question.header(PREVIEW.0, PREVIEW.1).call().map_err(|error| self.unreachable(&error))
     }
 
     fn unreachable(&self, error: &ureq::Error) -> ClientError {
@@ -101,8 +134,8 @@ fn head(answer: &http::Response<ureq::Body>) -> BootAnswer {
         let value = answer.headers().get(name).and_then(|value| value.to_str().ok());
         value.unwrap_or_default().to_owned()
     };
-    let (media, length) = (header("content-type"), header("content-length"));
-    BootAnswer { status: answer.status().as_u16(), media, length, body: Vec::new() }
+    let (media, length, etag) = (header("content-type"), header("content-length"), header("etag"));
+    BootAnswer { status: answer.status().as_u16(), media, length, etag, body: Vec::new() }
 }
 
 #[cfg(test)]

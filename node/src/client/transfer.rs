@@ -132,7 +132,7 @@ impl Client {
 }
 
 /// Copies all of `from`; answers the sha256 and the number of bytes.
-fn copy(from: &mut dyn Read, into: &mut dyn Write, moved: &dyn Fn(u64)) -> io::Result<(Digest, u64)> {
+pub(super) fn copy(from: &mut dyn Read, into: &mut dyn Write, moved: &dyn Fn(u64)) -> io::Result<(Digest, u64)> {
     let mut buffer = vec![0; BUFFER_BYTES];
     let (mut hasher, mut size) = (Sha256::new(), 0);
     loop {

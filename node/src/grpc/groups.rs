@@ -1,21 +1,24 @@
 //! Groups: put, get, delete, list.
 
+use prost::Message as _;
 use raft::command::Edit;
+use raft::state::State;
 use tonic::Status;
 use tracing::warn;
 
 use super::proto::{Empty, Groups, Named, OneGroup};
 use super::write::Caller;
-use super::{Context, convert, is_exact, status};
+use super::{Context, MESSAGE_BYTES_MAX, convert, is_exact, status};
 
 impl Context {
     pub(super) async fn put_group(&self, caller: &Caller, ask: OneGroup) -> Result<Empty, Status> {
         let group = convert::group_in(ask.group.ok_or_else(|| status::missing("group"))?)?;
-        let id = group.id.clone();
-        // This interface has no word for it, and it would be lost without one.
-        if self.state().await?.group(&id).is_some_and(|there| !there.value.rules.is_empty()) {
-            return Err(status::richer(&id));
+        let shown = OneGroup { group: Some(convert::group_out(&group, false)) }.encoded_len();
+        let shown = shown.max(OneGroup { group: Some(convert::group_out(&group, true)) }.encoded_len());
+        if shown > MESSAGE_BYTES_MAX {
+            return Err(status::unreadable(&format!("group/{}", group.id), shown, MESSAGE_BYTES_MAX));
         }
+        let id = group.id.clone();
         let state = self.write(caller, Edit::PutGroup(group)).await?;
         if let Some(stored) = state.group(&id) {
             let mut ids: Vec<&str> = state.ties_of(&stored.value).collect();
@@ -33,9 +36,9 @@ impl Context {
     }
 
     pub(super) async fn group(&self, id: &str) -> Result<OneGroup, Status> {
-        let state = self.state().await?;
-        let group = state.group(id).ok_or_else(|| status::not_found("group", id))?;
-        Ok(OneGroup { group: Some(convert::group_out(&group.value, is_exact(&state))) })
+        let find = |state: &State| state.group(id).map(|group| convert::group_out(&group.value, is_exact(state)));
+        let group = self.found(find, || status::not_found("group", id)).await?;
+        Ok(OneGroup { group: Some(group) })
     }
 
     pub(super) async fn delete_group(&self, caller: &Caller, ask: Named) -> Result<Empty, Status> {
@@ -44,7 +47,7 @@ impl Context {
     }
 
     pub(super) async fn groups(&self) -> Result<Groups, Status> {
-        let state = self.state().await?;
+        let state = self.latest().await?;
         let exact = is_exact(&state);
         Ok(Groups { groups: state.groups().map(|group| convert::group_out(&group.value, exact)).collect() })
     }

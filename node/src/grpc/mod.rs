@@ -19,8 +19,8 @@ mod write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use raft::Cluster;
 use raft::state::{ScriptStyle, State, TemplateKind};
+use raft::{Cluster, ProposeError};
 use tokio::time::{Instant, sleep};
 use tonic::Status;
 
@@ -56,18 +56,34 @@ impl Context {
         Self { cluster, check_template }
     }
 
-    /// The state to answer from, once it holds everything that was answered before this node started.
-    async fn state(&self) -> Result<Arc<State>, Status> {
+    /// The state with everything in it that was acknowledged before the call.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` when no quorum says for [`WAIT_MAX`] what that is.
+    async fn latest(&self) -> Result<Arc<State>, Status> {
         let give_up = Instant::now() + WAIT_MAX;
-        while !self.cluster.caught_up() {
-            if Instant::now() >= give_up {
-                return Err(Status::unavailable(
-                    "this node has not caught up with its cluster yet: ask again later, or another node",
-                ));
+        loop {
+            match self.cluster.read_latest().await {
+                Ok(state) => return Ok(state),
+                Err(error) if Instant::now() >= give_up || matches!(error, ProposeError::Fatal(_)) => {
+                    return Err(status::not_known(&error));
+                }
+                Err(_) => sleep(LOOK_EVERY).await,
             }
-            sleep(LOOK_EVERY).await;
         }
-        Ok(self.cluster.read())
+    }
+
+    /// What `find` finds in the latest state. Without a quorum what this node has is better than nothing, for the provider
+    /// takes any failure for an object that is gone; but then nothing can be said of what it has not.
+    async fn found<T>(
+        &self,
+        find: impl Fn(&State) -> Option<T>,
+        missing: impl FnOnce() -> Status,
+    ) -> Result<T, Status> {
+        match self.latest().await {
+            Ok(state) => find(&state).ok_or_else(missing),
+            Err(unknown) => find(&self.cluster.read()).ok_or(unknown),
+        }
     }
 }
 

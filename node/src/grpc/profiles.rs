@@ -1,24 +1,33 @@
 //! Profiles: put, get, delete, list.
 
+use prost::Message as _;
 use raft::command::Edit;
+use raft::state::State;
 use tonic::Status;
 
 use super::proto::{Empty, Named, OneProfile, Profiles};
 use super::write::Caller;
-use super::{Context, convert, status};
+use super::{Context, MESSAGE_BYTES_MAX, convert, status};
+
+/// What an empty `boot` adds to a profile that has none.
+const BOOT_BYTES: usize = 2;
 
 impl Context {
     pub(super) async fn put_profile(&self, caller: &Caller, ask: OneProfile) -> Result<Empty, Status> {
         let profile = ask.profile.ok_or_else(|| status::missing("profile"))?;
-        self.write(caller, Edit::PutProfile(convert::profile_in(profile)?)).await?;
+        let profile = convert::profile_in(profile)?;
+        let shown = OneProfile { profile: Some(convert::profile_out(&profile)) }.encoded_len() + BOOT_BYTES;
+        if shown > MESSAGE_BYTES_MAX {
+            return Err(status::unreadable(&format!("profile/{}", profile.id), shown, MESSAGE_BYTES_MAX));
+        }
+        self.write(caller, Edit::PutProfile(profile)).await?;
         Ok(Empty {})
     }
 
     pub(super) async fn profile(&self, id: &str) -> Result<OneProfile, Status> {
-        let state = self.state().await?;
-        let profile = state.profile(id).ok_or_else(|| status::not_found("profile", id))?;
+        let find = |state: &State| state.profile(id).map(|profile| convert::profile_out(&profile.value));
+        let mut profile = self.found(find, || status::not_found("profile", id)).await?;
         // The Terraform provider reads `boot` without looking whether it is there, and crashes when it is not.
-        let mut profile = convert::profile_out(&profile.value);
         profile.boot.get_or_insert_default();
         Ok(OneProfile { profile: Some(profile) })
     }
@@ -29,7 +38,7 @@ impl Context {
     }
 
     pub(super) async fn profiles(&self) -> Result<Profiles, Status> {
-        let state = self.state().await?;
+        let state = self.latest().await?;
         Ok(Profiles { profiles: state.profiles().map(|profile| convert::profile_out(&profile.value)).collect() })
     }
 }

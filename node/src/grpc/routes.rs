@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{MethodRouter, post};
 use futures::future::BoxFuture;
+use http::HeaderValue;
 use prost::Message;
 use raft::state::TemplateKind::{Generic, Ignition};
 use tonic::server::{Grpc, UnaryService};
@@ -18,6 +19,10 @@ use super::{Context, MESSAGE_BYTES_MAX};
 
 /// How much longer than allowed a message may be and still be refused with a reason.
 const REASON_BYTES: usize = 64 * 1024;
+
+/// `OUT_OF_RANGE`, which nothing else here is answered with.
+const TOO_LONG: &str = "11";
+const RESOURCE_EXHAUSTED: HeaderValue = HeaderValue::from_static("8");
 
 /// The table: path, what answers.
 fn table(context: &Arc<Context>) -> Vec<(&'static str, MethodRouter)> {
@@ -97,7 +102,12 @@ where
         let codec = ProstCodec::<Answer, Ask>::default();
         let most = Some(MESSAGE_BYTES_MAX + REASON_BYTES);
         let mut grpc = Grpc::new(codec).apply_max_message_size_config(most, None);
-        grpc.unary(Unary { context, work }, request).await
+        let mut answer = grpc.unary(Unary { context, work }, request).await;
+        // What is too long for us to read: gRPC in Go calls it by another code, and the reference page by that.
+        if answer.headers().get(Status::GRPC_STATUS).is_some_and(|status| status == TOO_LONG) {
+            answer.headers_mut().insert(Status::GRPC_STATUS, RESOURCE_EXHAUSTED);
+        }
+        answer
     })
 }
 

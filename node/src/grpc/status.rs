@@ -33,6 +33,16 @@ pub(super) fn unusable(kind: TemplateKind, name: &str, problem: &str) -> Status 
     Status::invalid_argument(format!("{} template `{}`: {problem}", kind.name(), name.escape_debug()))
 }
 
+/// Nobody says what is acknowledged.
+pub(super) fn not_known(error: &ProposeError) -> Status {
+    Status::unavailable(format!("{error}, so it is not known what there is; `raftboot status` shows the nodes"))
+}
+
+/// What could be stored and never read again: an answer has the same limit.
+pub(super) fn unreadable(what: &str, bytes: usize, most: usize) -> Status {
+    Status::resource_exhausted(format!("{what}: {bytes} bytes when it is read again, at most {most}"))
+}
+
 /// Larger than a message may be.
 pub(super) fn too_large(kind: TemplateKind, name: &str, bytes: usize, most: usize) -> Status {
     let (kind, name) = (kind.name(), name.escape_debug());
@@ -55,10 +65,20 @@ pub(super) fn refused(refusals: &[Refusal]) -> Status {
     }
 }
 
+/// A change whose first answer was lost, and after which somebody else has written.
+pub(super) fn overtaken() -> Status {
+    Status::deadline_exceeded(
+        "no answer came in time, and somebody else has changed the object since; read it to see what it is now",
+    )
+}
+
 /// A change that was not committed, or is not known to be.
-pub(super) fn not_written(error: &ProposeError) -> Status {
+pub(super) fn not_written(error: &ProposeError, perhaps_made: bool) -> Status {
     let message = error.to_string();
     match error {
+        ProposeError::Unavailable if perhaps_made => Status::deadline_exceeded(format!(
+            "{message}; an earlier try may have been written: read it to see what it is now"
+        )),
         ProposeError::Unavailable => {
             Status::unavailable(format!("{message}: nothing was written; `raftboot status` shows the nodes"))
         }

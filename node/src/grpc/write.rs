@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use raft::ProposeError;
-use raft::command::{Command, Edit, Outcome, RefusalCode};
+use raft::command::{Command, Edit, Guard, GuardedEdit, Outcome, RefusalCode};
 use raft::state::State;
 use raft::types::{Digest, Timestamp};
 use tokio::time::{Instant, sleep};
@@ -46,38 +46,41 @@ fn common_name(certificate: &[u8]) -> Option<String> {
 impl Context {
     /// Makes one change; returns the state once it is durable on a quorum and applied here.
     ///
-    /// A change whose fate is unknown is made again: all of them say what is to be, not what is to change.
+    /// Each try builds on the object as it was seen here, so that one whose answer was lost can be made again without undoing
+    /// what somebody else has written since.
     ///
     /// # Errors
     /// Why it was not made, or is not known to be.
     pub(super) async fn write(&self, caller: &Caller, edit: Edit) -> Result<Arc<State>, Status> {
         let give_up = Instant::now() + WAIT_MAX;
+        let mut guard = guard_of(&self.cluster.read(), &edit)?;
         let mut perhaps_made = false;
         loop {
-            let error = match self.cluster.propose(command(caller, edit.clone())).await {
+            let error = match self.cluster.propose(command(caller, GuardedEdit { guard, edit: edit.clone() })).await {
                 Ok(committed) => {
-                    return match committed.outcome {
-                        Outcome::Applied { .. } => {
-                            debug!(actor = caller.actor, index = %committed.index, "a change over gRPC");
-                            Ok(self.cluster.read())
-                        }
-                        // It was removed by the try whose answer was lost.
-                        Outcome::Refused(refusals)
-                            if perhaps_made && refusals.iter().all(|refusal| refusal.code == RefusalCode::NotFound) =>
-                        {
-                            Ok(self.cluster.read())
-                        }
-                        Outcome::Refused(refusals) => {
-                            let refused = status::refused(&refusals);
-                            info!(
-                                actor = caller.actor,
-                                client = caller.address,
-                                reason = refused.message(),
-                                "a change over gRPC was refused"
-                            );
-                            Err(refused)
-                        }
+                    let Outcome::Refused(refusals) = committed.outcome else {
+                        debug!(actor = caller.actor, index = %committed.index, "a change over gRPC");
+                        return Ok(self.cluster.read());
                     };
+                    let state = self.cluster.read();
+                    let all = |code| refusals.iter().all(|refusal| refusal.code == code);
+                    // The try whose answer was lost has made it.
+                    if perhaps_made && (all(RefusalCode::NotFound) || is_made(&state, &edit)) {
+                        return Ok(state);
+                    }
+                    if all(RefusalCode::Conflict) && !perhaps_made && Instant::now() < give_up {
+                        // Somebody was faster, or this node lagged; it has applied the refusal, and with it what came before.
+                        guard = guard_of(&state, &edit)?;
+                        continue;
+                    }
+                    let refused = status::refused(&refusals);
+                    info!(
+                        actor = caller.actor,
+                        client = caller.address,
+                        reason = refused.message(),
+                        "a change over gRPC was refused"
+                    );
+                    return Err(if perhaps_made && all(RefusalCode::Conflict) { status::overtaken() } else { refused });
                 }
                 Err(error) => error,
             };
@@ -85,21 +88,62 @@ impl Context {
             let again = matches!(error, ProposeError::Unavailable | ProposeError::Unknown(_));
             if !again || Instant::now() >= give_up {
                 info!(actor = caller.actor, client = caller.address, %error, "a change over gRPC was not made");
-                return Err(status::not_written(&error));
+                return Err(status::not_written(&error, perhaps_made));
             }
             sleep(LOOK_EVERY).await;
         }
     }
 }
 
-fn command(caller: &Caller, edit: Edit) -> Command {
+/// What the edit builds on: the object as it is in `state`.
+///
+/// # Errors
+/// For a group that says more than this interface can.
+fn guard_of(state: &State, edit: &Edit) -> Result<Guard, Status> {
+    let revision = match edit {
+        Edit::PutGroup(group) => {
+            let there = state.group(&group.id);
+            if there.is_some_and(|there| !there.value.rules.is_empty()) {
+                return Err(status::richer(&group.id));
+            }
+            there.map(|there| there.revision)
+        }
+        Edit::PutProfile(profile) => state.profile(&profile.id).map(|there| there.revision),
+        Edit::PutTemplate(template) => state.template(template.kind, &template.name).map(|there| there.revision),
+        Edit::DeleteGroup(id) => {
+            return Ok(state.group(id).map_or(Guard::Any, |there| Guard::Revision(there.revision)));
+        }
+        Edit::DeleteProfile(id) => {
+            return Ok(state.profile(id).map_or(Guard::Any, |there| Guard::Revision(there.revision)));
+        }
+        Edit::DeleteTemplate(kind, name) => {
+            return Ok(state.template(*kind, name).map_or(Guard::Any, |there| Guard::Revision(there.revision)));
+        }
+        _ => return Ok(Guard::Any),
+    };
+    Ok(revision.map_or(Guard::Absent, Guard::Revision))
+}
+
+/// Whether `state` is as the edit wants it.
+fn is_made(state: &State, edit: &Edit) -> bool {
+    match edit {
+        Edit::PutGroup(group) => state.group(&group.id).is_some_and(|there| there.value == *group),
+        Edit::PutProfile(profile) => state.profile(&profile.id).is_some_and(|there| there.value == *profile),
+        Edit::PutTemplate(template) => {
+            state.template(template.kind, &template.name).is_some_and(|there| there.value == *template)
+        }
+        _ => false,
+    }
+}
+
+fn command(caller: &Caller, edit: GuardedEdit) -> Command {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Command {
         actor: caller.actor.clone(),
         at: Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
         idempotency_key: String::new(),
         fingerprint: Digest([0; 32]),
-        edits: vec![edit.into()],
+        edits: vec![edit],
         replace: Vec::new(),
         // The provider may create the successor of a group before it removes the group (decision 0006).
         allow_ties: true,

@@ -131,7 +131,7 @@ impl Value {
             Self::Bool(_) => "a boolean",
             Self::Int(_) | Self::Whole(_) => "an integer",
             Self::Byte(_) => "a byte",
-            Self::Float(_) => "a number with a fraction (all JSON numbers are)",
+            Self::Float(_) => "a number with a fraction",
             Self::String(_) => "a text",
             Self::List(_) => "a list",
             Self::Map(_) => "a map",

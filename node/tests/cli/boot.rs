@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use raft::command::{Command, Edit, GuardedEdit, Outcome};
 use raft::state::{Asset, ScriptStyle, Settings, State};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 /// A running service; gone on drop.
 pub(crate) struct Boot {
     pub(crate) url: String,
+    seen: Arc<AtomicUsize>,
     stop: CancellationToken,
     _home: tempfile::TempDir,
     _runtime: tokio::runtime::Runtime,
@@ -24,6 +26,7 @@ pub(crate) struct Boot {
 struct Answers {
     cluster: Cluster,
     blobs: BTreeMap<Digest, PathBuf>,
+    seen: Arc<AtomicUsize>,
 }
 
 impl Questions for Answers {
@@ -44,7 +47,9 @@ impl Questions for Answers {
         None
     }
 
-    fn seen(&self, _seen: Seen<'_>) {}
+    fn seen(&self, _seen: Seen<'_>) {
+        self.seen.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Boot {
@@ -74,9 +79,17 @@ impl Boot {
         let server = boot::bind("127.0.0.1:0".parse().expect("the test's own set-up")).expect("the test's own set-up");
         let url = format!("http://{}", server.local_addr().expect("the test's own set-up"));
         let stop = CancellationToken::new();
-        runtime.spawn(server.serve(Arc::new(Answers { cluster, blobs }), stop.clone()));
+        let seen = Arc::<AtomicUsize>::default();
+        runtime.spawn(server.serve(Arc::new(Answers { cluster, blobs, seen: seen.clone() }), stop.clone()));
         drop(_inside);
-        Self { url, stop, _home: home, _runtime: runtime }
+        Self { url, seen, stop, _home: home, _runtime: runtime }
+    }
+}
+
+impl Boot {
+    /// How often it took a question for a machine's.
+    pub(crate) fn seen(&self) -> usize {
+        self.seen.load(Ordering::Relaxed)
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use clap::Parser;
 use raft::state::ScriptStyle;
+use raft::types::Digest;
 use raftboot::cli::Cli;
 use raftboot::config::Config;
 use raftboot::export::{folder, matchbox as export};
@@ -28,7 +31,7 @@ fn pair(bench: &Bench) -> String {
         r#"{"id":"worker","boot":{"kernel":"/assets/vmlinuz","initrd":["/assets/initramfs.xz"],"args":["quiet"]},"generic_id":"w.yaml"}"#,
     );
     bench.file("m/groups/cp-01.json", r#"{"profile":"talos-control-plane","selector":{"mac":"aa:bb:cc:dd:ee:01"}}"#);
-    bench.file("m/groups/w-01.json", r#"{"profile":"worker","selector":{"mac":"AA-BB-CC-DD-EE-11"},"metadata":{"name":"w-01","n":1.0,"big":12345678901234567890}}"#);
+    bench.file("m/groups/w-01.json", r#"{"profile":"worker","selector":{"mac":"AA-BB-CC-DD-EE-11"},"metadata":{"name":"w-01","n":1.0,"big":12345678901234567890123}}"#);
     bench.file(
         "m/groups/w-02.json",
         r#"{"profile":"worker","selector":{"mac":"aa:bb:cc:dd:ee:12"},"metadata":{"name":"w-02"}}"#,
@@ -141,6 +144,13 @@ fn the_old_and_the_new_service_are_compared_group_by_group() {
     assert!(said.out.contains("the machines of 4 groups and 3 assets were compared"), "{}", said.out);
     let differs: Vec<&str> = said.out.lines().filter(|line| line.starts_with("differs")).collect();
     assert!(differs.is_empty() && said.code == 0, "{differs:?}");
+    assert_eq!((old.seen(), new.seen()), (0, 0), "whoever compares is no machine");
+    let address = new.url.strip_prefix("http://").unwrap();
+    let mut machine = TcpStream::connect(address).unwrap();
+    machine.write_all(b"GET /ipxe?mac=aa-bb-cc-dd-ee-11 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    machine.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("/assets/vmlinuz") && new.seen() == 1, "{answer}");
 
     fs::create_dir(bench.files.path().join("n")).unwrap();
     for entry in ["profiles", "groups", "generic"] {
@@ -151,6 +161,8 @@ fn the_old_and_the_new_service_are_compared_group_by_group() {
         }
     }
     bench.file("n/assets/vmlinuz", "another kernel");
+    // As large as the other one.
+    bench.file("n/assets/initramfs.xz", "lnitrd");
     let said = compare(&Boot::start(&bench.files.path().join("n"), ScriptStyle::Robust));
     assert_eq!(said.code, 1);
     for want in [
@@ -158,6 +170,12 @@ fn the_old_and_the_new_service_are_compared_group_by_group() {
         "/generic?mac=aa-bb-cc-dd-ee-11\n",
         "line 5: it was `NAME=w-01`, is `NAME=w-99`",
         "differs  asset/vmlinuz: it had 6 bytes, has 14",
+        format!(
+            "differs  asset/initramfs.xz: it has as many bytes and others: sha256 was {}, is {}\n",
+            Digest::of(b"initrd"),
+            Digest::of(b"lnitrd")
+        )
+        .as_str(),
         "differs  asset/controlplane.yaml: the old one answers 200, this one 404",
     ] {
         assert!(said.out.contains(want), "{want}\nin\n{}", said.out);
@@ -199,7 +217,11 @@ fn a_dnsmasq_configuration_is_told_line_by_line() {
     }
     let config: Vec<&str> = value["config"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
     assert!(config.len() >= 4, "{config:?}");
-    Config::parse(&config.join("\n")).unwrap();
+    assert!(config.contains(&"[listen]") && config.contains(&"boot_http = \"0.0.0.0:80\""), "{config:?}");
+    let read = Config::parse(&config.join("\n")).unwrap();
+    assert_eq!((read.boot_http.port(), read.interface.as_deref()), (80, Some("eth1")));
+    // Together with what a node has anyway.
+    Config::parse(&format!("name = \"n1\"\n{}\n[tls]\nnames = []\n", config.join("\n"))).unwrap();
     assert!(
         run(&["import", "dnsmasq", "/nonexistent"]).failed(1).contains("/nonexistent cannot be read: No such file")
     );
@@ -229,6 +251,7 @@ fn what_is_exported_and_imported_again_is_the_same() {
     let (bench, other) = (Bench::new(), Bench::new());
     let dir = pair(&bench);
     bench.file("m/cloud/sub/binary", [0xff, 0x00]);
+    bench.file("m/groups/w-01.json", r#"{"profile":"worker","selector":{"mac":"AA-BB-CC-DD-EE-11"},"metadata":{"name":"w-01","n":1.0,"big":12345678901234567890}}"#);
     bench.run(&["import", "matchbox", &dir]).ok();
     let (first, second) = (path(&bench, "first"), path(&other, "second"));
     let said = bench.run(&["export", "matchbox", &first, "--assets"]);

@@ -11,26 +11,41 @@ use super::grpc::Client as Grpc;
 use super::world::{Recorded, Report, Text};
 
 /// Calls whose recorded answer we do not give, and why.
-const DEVIATIONS: &[(Which, &str)] = &[
+const DEVIATIONS: &[(Which, &[i32], &str)] = &[
     (
         Which::Tag("missing-object"),
+        &[OK, NOT_FOUND],
         "what does not exist is NotFound, so that a program can tell it from a failure; deleting a config that is gone succeeds",
     ),
-    (Which::Tag("missing-folder"), "there are no folders that could be missing: a list is empty then"),
-    (Which::Call("profiles-put-get-list-delete", "ProfileGet", "noboot"), BOOT),
-    (Which::Call("put-validation", "ProfileGet", "y"), BOOT),
-    (Which::Call("group-mac-selectors", "*", "m1"), AS_WRITTEN),
-    (Which::Call("group-mac-selectors", "*", "m2"), AS_WRITTEN),
-    (Which::Call("group-mac-selectors", "GroupList", ""), AS_WRITTEN),
-    (Which::Call("group-mac-selectors", "SelectGroup", ""), AS_WRITTEN),
-    (Which::Call("group-mac-selectors", "GroupPut", "junk"), JUNK),
-    (Which::Call("group-mac-selectors", "GroupGet", "bad"), JUNK),
+    (
+        Which::Tag("missing-folder"),
+        &[OK, NOT_FOUND],
+        "there are no folders that could be missing: a list is empty then",
+    ),
+    (Which::Call("profiles-put-get-list-delete", "ProfileGet", "noboot"), &[OK], BOOT),
+    (Which::Call("put-validation", "ProfileGet", "y"), &[OK], BOOT),
+    (Which::Call("group-mac-selectors", "*", "m1"), &[OK], AS_WRITTEN),
+    (Which::Call("group-mac-selectors", "*", "m2"), &[OK], AS_WRITTEN),
+    (Which::Call("group-mac-selectors", "GroupList", ""), &[OK], AS_WRITTEN),
+    (Which::Call("group-mac-selectors", "SelectGroup", ""), &[OK], AS_WRITTEN),
+    (Which::Call("group-mac-selectors", "GroupPut", "junk"), &[INVALID_ARGUMENT], JUNK),
+    (Which::Call("group-mac-selectors", "GroupGet", "bad"), &[NOT_FOUND], JUNK),
     (
         Which::Call("put-validation", "*", "\"name\":\"\""),
+        &[INVALID_ARGUMENT],
         "a config without a name is refused; it could never be fetched",
     ),
-    (Which::Call("existing-group-files", "*", ""), "a group that was a file is named by that file, and listed once"),
+    (Which::Call("existing-group-files", "GroupList", ""), &[OK], NAMED),
+    (Which::Call("existing-group-files", "GroupGet", "\"hand\""), &[OK], NAMED),
+    (Which::Call("existing-group-files", "GroupGet", "\"keys\""), &[OK], NAMED),
+    (Which::Call("existing-group-files", "GroupGet", "\"other\""), &[OK], NAMED),
+    (Which::Call("existing-group-files", "GroupGet", "\"b"), &[NOT_FOUND], NAMED),
 ];
+
+const OK: i32 = 0;
+const INVALID_ARGUMENT: i32 = 3;
+const NOT_FOUND: i32 = 5;
+const NAMED: &str = "a group that was a file is named by that file, and listed once";
 
 const BOOT: &str = "a profile is always shown with its boot message, without which the Terraform provider crashes";
 const AS_WRITTEN: &str = "selectors are shown as they were written, or Terraform would plan a change for ever";
@@ -86,7 +101,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
 
 /// Why we answer calls differently on purpose.
 pub(crate) fn deviations() -> impl Iterator<Item = &'static str> {
-    DEVIATIONS.iter().map(|(_, reason)| *reason)
+    DEVIATIONS.iter().map(|(.., reason)| *reason)
 }
 
 /// Makes all calls of a scenario.
@@ -108,21 +123,22 @@ pub(crate) fn play(scenario: &Scenario, grpc: &mut Grpc, http: &mut Http, report
                     differences.push(format!("got {:?}, expected {:?}", answer.response, expect.response));
                 }
                 let name = format!("{}: {call} {request}", scenario.name);
-                let listed = deviation(&scenario.name, call, request, tags, !differences.is_empty());
+                let listed = deviation(&scenario.name, call, request, tags, answer.code);
+                let listed = listed.filter(|_| !differences.is_empty());
                 report.note(&topic, &name, listed, &differences);
             }
         }
     }
 }
 
-/// A call of a listed kind may also be answered alike; only those that differ need the reason.
-fn deviation(scenario: &str, call: &str, request: &Value, tags: &[String], differs: bool) -> Option<&'static str> {
+/// Why a call may be answered with another code or content than was recorded, if it is answered with one that is listed.
+fn deviation(scenario: &str, call: &str, request: &Value, tags: &[String], code: i32) -> Option<&'static str> {
     let text = request.to_string();
-    let listed = DEVIATIONS.iter().find(|(which, _)| match which {
+    let listed = DEVIATIONS.iter().find(|(which, ..)| match which {
         Which::Tag(tag) => tags.iter().any(|have| have == tag),
         Which::Call(name, method, holds) => {
             scenario == *name && (*method == "*" || call.ends_with(&format!("/{method}"))) && text.contains(holds)
         }
     });
-    listed.filter(|_| differs).map(|(_, reason)| *reason)
+    listed.filter(|(_, codes, _)| codes.contains(&code)).map(|(.., reason)| *reason)
 }

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use openraft::ServerState;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::impls::ProgressResponder;
 use openraft::rt::watch::WatchReceiver as _;
+use openraft::{ReadPolicy, ServerState};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -21,7 +21,7 @@ use crate::peer::Ask;
 use crate::peer::{CallAnswer, CallFailed, CallProblem, Calls, ProblemKind};
 use crate::state_machine::ReadModel;
 use crate::type_config::{Leadership, Proposal};
-use crate::types::Timestamp;
+use crate::types::{LogIndex, Timestamp};
 
 /// How long a request waits for a leader: an election takes less than a second.
 pub const LEADER_WAIT: Duration = Duration::from_secs(2);
@@ -170,9 +170,34 @@ impl Desk {
     }
 
     async fn wait_applied(&self, committed: &Committed) {
-        let mut applied = self.model.applied();
         // Late or not: the change is made.
-        let _ = timeout(PROPOSE_TIMEOUT, applied.wait_for(|applied| *applied >= committed.index)).await;
+        let _ = self.until_applied(committed.index).await;
+    }
+
+    /// Waits until this node has applied the log that far; `false` if that takes too long.
+    async fn until_applied(&self, index: LogIndex) -> bool {
+        let mut applied = self.model.applied();
+        matches!(timeout(PROPOSE_TIMEOUT, applied.wait_for(|applied| *applied >= index)).await, Ok(Ok(_)))
+    }
+
+    /// Waits until this node has applied everything that was acknowledged, anywhere, before the call.
+    pub(crate) async fn latest(&self) -> Result<(), CallProblem> {
+        let here = |desk: Desk| async move { desk.read_index().await.map(CallAnswer::ReadIndex) };
+        match self.routed(Ask::ReadIndex, PROPOSE_TIMEOUT, true, here).await? {
+            CallAnswer::ReadIndex(index) if self.until_applied(LogIndex(index)).await => Ok(()),
+            CallAnswer::ReadIndex(_) => Err(problem(ProblemKind::Unavailable, "this node lags behind its cluster")),
+            _ => Err(problem(ProblemKind::Unavailable, "an answer to something else")),
+        }
+    }
+
+    /// As the leader: up to where the log must be applied for a read to miss nothing. A quorum is asked whether this node still
+    /// leads (Raft dissertation, section 6.4).
+    async fn read_index(&self) -> Result<u64, CallProblem> {
+        let asked = self.raft.get_read_linearizer(ReadPolicy::ReadIndex);
+        let not_leader = |_| problem(ProblemKind::NotLeader, "this node cannot prove that it leads");
+        let linearizer = timeout(LEADER_WAIT, asked).await.map_err(not_leader)?;
+        let linearizer = linearizer.map_err(|error| problem(ProblemKind::NotLeader, error.to_string()))?;
+        Ok(linearizer.read_log_id().index())
     }
 
     /// Makes a change as the leader; with `only_as` only while that leadership lasts.
@@ -195,7 +220,7 @@ impl Desk {
             written = timeout_at(deadline, writing) => match written {
                 Ok(Ok(response)) => {
                     let outcome = response.data.0.expect("a command is answered with an outcome");
-                    Ok(Committed { index: crate::types::LogIndex(response.log_id.index), outcome })
+                    Ok(Committed { index: LogIndex(response.log_id.index), outcome })
                 }
                 Ok(Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)))) => {
                     Err(problem(ProblemKind::Unknown, "this node stopped leading before the change was settled"))
@@ -230,6 +255,7 @@ impl Desk {
             Ask::Join(ask) => self.admit(ask.new).await.map(CallAnswer::Joined),
             Ask::Remove(ask) => self.dismiss(ask.id, ask.force).await.map(|()| CallAnswer::Removed),
             Ask::Overview => Ok(CallAnswer::Overview(self.view())),
+            Ask::ReadIndex => self.read_index().await.map(CallAnswer::ReadIndex),
             Ask::Append(_) | Ask::Vote(_) | Ask::Transfer(_) | Ask::Snapshot(_) | Ask::Whisper(_) => {
                 Err(problem(ProblemKind::Refused, "that is not asked on this kind of connection"))
             }

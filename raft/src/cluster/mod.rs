@@ -244,6 +244,16 @@ impl Cluster {
         self.inner.timing
     }
 
+    /// The state with everything in it that was acknowledged, by any node, before the call. `read` answers at once instead, with
+    /// what this node has applied so far.
+    ///
+    /// # Errors
+    /// `Unavailable` when nobody leads, or this node does not catch up in time.
+    pub async fn read_latest(&self) -> Result<Arc<State>, ProposeError> {
+        self.at_desk(|desk| async move { desk.latest().await }).await?;
+        Ok(self.read())
+    }
+
     /// Replicates a command, through the leader wherever that is; returns once it is durable on a quorum and applied here.
     ///
     /// # Errors

@@ -6,7 +6,8 @@ use super::{Group, Record};
 use crate::command::{Command, Effect, Refusal, RefusalCode};
 
 /// In how many ways all groups with alternatives together may match, and those one command puts: each is an entry of the
-/// index in every node's memory, about 300 bytes.
+/// index in every node's memory, some hundred bytes and its exact values; how many bytes those of one group have
+/// together is limited too.
 pub const RULED_WAYS_MAX: usize = 1_000_000;
 /// How many comparisons (patterns, networks, other tests) a request may cost that asks for the same exact values: they
 /// are made one by one.

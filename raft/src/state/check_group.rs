@@ -6,7 +6,7 @@ use super::condition::{Check as Checked, Label};
 use super::objects::Group;
 use super::rules::{Alternative, Condition, Test};
 use super::validate::{Check, NAME_BYTES_MAX, check_id, refuse};
-use super::ways::{WAYS_MAX, ways_len};
+use super::ways::{WAYS_BYTES_MAX, WAYS_MAX, ways_bytes, ways_len};
 use crate::types::Mac;
 
 /// How many labels a selector, or one alternative, asks for.
@@ -82,6 +82,15 @@ fn check_rules(object: &str, group: &Group) -> Check {
     if ways > WAYS_MAX {
         let message = format!("{ways} combinations of exact values, at most {WAYS_MAX}");
         return refuse(object, "match", message, "list fewer values, or split the group");
+    }
+    let bytes = ways_bytes(group);
+    if bytes > WAYS_BYTES_MAX {
+        let message = format!(
+            "its {ways} combinations of exact values have {bytes} bytes of labels and values, at most {WAYS_BYTES_MAX}"
+        );
+        let hint = "list fewer or shorter values in `match`, or split the group; labels of `selector` count once for \
+                    each combination";
+        return refuse(object, "match", message, hint);
     }
     Ok(())
 }

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use super::condition::{ADDRESS_LABEL, Check, Conditions, Facts, Label, checks};
 use super::objects::Group;
-use super::rules::{Alternative, Condition, Test};
+use super::rules::{Alternative, Test};
 use super::select::normal_selector;
 
 /// In how many ways a group may match: its alternatives, each times the combinations of the values it lists.
 pub const WAYS_MAX: usize = 1024;
+
+/// Size of the labels and exact values of all ways of a group together, in bytes: the index keeps copies for each way.
+pub const WAYS_BYTES_MAX: usize = 256 * 1024;
 
 /// One way to match.
 #[derive(Debug, Clone)]
@@ -116,13 +119,36 @@ pub(super) fn ways_len(group: &Group) -> usize {
     if group.rules.is_empty() {
         return 1;
     }
-    let listed = |(name, condition): (&String, &Condition)| {
-        let is_fixed = name != ADDRESS_LABEL && group.selector.contains_key(name);
-        let lists = condition.iter().filter(|test| matches!(test, Test::In(_)) && !is_fixed);
-        lists.fold(1, |product: usize, test| product.saturating_mul(test.values().len()))
+    group.rules.iter().map(|rule| combinations(group, rule)).fold(0, usize::saturating_add)
+}
+
+/// How many bytes the labels and exact values of all ways have together, counted without making them.
+#[must_use]
+pub(super) fn ways_bytes(group: &Group) -> usize {
+    let selector: usize = group.selector.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let of_rule = |rule: &Alternative| {
+        let ways = combinations(group, rule);
+        // Each value of a list is in as many ways as all other lists have combinations.
+        let of_list = |(name, values): (&String, &[String])| {
+            let bytes: usize = values.iter().map(|value| name.len() + value.len()).sum();
+            bytes.saturating_mul(ways / values.len().max(1))
+        };
+        lists(group, rule).map(of_list).fold(selector.saturating_mul(ways), usize::saturating_add)
     };
-    let of_rule = |rule: &Alternative| rule.iter().map(listed).fold(1, usize::saturating_mul);
     group.rules.iter().map(of_rule).fold(0, usize::saturating_add)
+}
+
+/// The labels of an alternative that it lists values of, and these; without those that the selector has fixed.
+fn lists<'a>(group: &'a Group, rule: &'a Alternative) -> impl Iterator<Item = (&'a String, &'a [String])> {
+    let is_free = move |name: &String| name.as_str() == ADDRESS_LABEL || !group.selector.contains_key(name);
+    rule.iter().filter(move |(name, _)| is_free(name)).flat_map(|(name, condition)| {
+        let listed = condition.iter().filter(|test| matches!(test, Test::In(_)));
+        listed.map(move |test| (name, test.values()))
+    })
+}
+
+fn combinations(group: &Group, rule: &Alternative) -> usize {
+    lists(group, rule).map(|(_, values)| values.len()).fold(1, usize::saturating_mul)
 }
 
 /// Whether some way of the group may ask more than exact values.

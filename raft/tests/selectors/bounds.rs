@@ -1,7 +1,7 @@
 //! What would make requests slow or the index large is refused, whatever form it comes in.
 
 use raft::command::{Command, Edit, Outcome, Refusal};
-use raft::state::{CROWD_MAX, Group, Kind, RULED_WAYS_MAX, State, WAYS_MAX};
+use raft::state::{CROWD_MAX, Group, Kind, RULED_WAYS_MAX, State, WAYS_BYTES_MAX, WAYS_MAX};
 use raft::types::LogIndex;
 
 use crate::winner;
@@ -66,6 +66,33 @@ fn combinations_of_all_groups_together_are_limited() {
     // One command cannot grow the index further either, whatever it removes.
     let huge = (0..=groups).map(|number| Edit::put_group(group("same", "", &[&list(number * WAYS_MAX)])));
     assert_eq!(refusals(State::default().apply(LogIndex(1), &command(huge)).0).len(), 1);
+}
+
+#[test]
+fn bytes_of_the_combinations_of_a_group_are_limited() {
+    let put = |group: Group| refusals(State::default().apply(LogIndex(1), &command([Edit::put_group(group)])).0);
+    let list = |label: &str, count: usize| {
+        let values: Vec<String> = (0..count).map(|value| format!("{value:04}")).collect();
+        format!("{label} in {}", values.join(","))
+    };
+    // 1,024 ways, each with a copy of what the selector asks for: 5 bytes of `match` and 251 of `selector` just fit.
+    let with_selector = |bytes: usize| group("g", &format!("os={}", "x".repeat(bytes - 2)), &[&list("l", WAYS_MAX)]);
+    assert_eq!(WAYS_BYTES_MAX, WAYS_MAX * (5 + 251));
+    assert!(put(with_selector(251)).is_empty());
+    let found = put(with_selector(252));
+    assert_eq!((found[0].object.as_str(), found[0].field.as_str()), ("group/g", "match"));
+    assert!(found[0].message.contains(&(WAYS_BYTES_MAX + WAYS_MAX).to_string()), "{}", found[0].message);
+    assert!(found[0].hint.contains("`match`") && found[0].hint.contains("split the group"), "{}", found[0].hint);
+    // Two lists: each value is there once for every value of the other one.
+    let both = |label: &str| group("g", "", &[&format!("{}; {}", list("l", 32), list(label, 32))]);
+    assert!(put(both(&"m".repeat(256 - 5 - 4))).is_empty());
+    assert_eq!(put(both(&"m".repeat(256 - 5 - 3)))[0].field, "match");
+    // Alternatives add up, and a label that the selector fixes makes no combinations.
+    let (one, other) = (list("l", WAYS_MAX / 2), list("m", WAYS_MAX / 2));
+    let two = |bytes: usize| group("g", &format!("os={}", "x".repeat(bytes - 2)), &[&one, &other]);
+    assert!(put(two(251)).is_empty());
+    assert_eq!(put(two(252))[0].field, "match");
+    assert!(put(group("g", &format!("l=0001 os={}", "x".repeat(900)), &[&list("l", WAYS_MAX)])).is_empty());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::scalar::shown;
 use super::value::Value;
 
 /// The lists in which nothing is the same: they are orders of things to do.
@@ -54,7 +55,7 @@ fn unique(value: &Value, way: &str) -> Result<(), String> {
         for (at, element) in list.iter().enumerate() {
             let key = key(name, element);
             if !JOINED.contains(name) && !seen.insert((first_of_sharing, key.clone())) {
-                return Err(format!("{way}[{at}]: `{}` is there twice", key.escape_debug()));
+                return Err(format!("{way}[{at}]: `{}` is there twice", shown(&key)));
             }
             unique(element, &format!("{way}[{at}]"))?;
         }

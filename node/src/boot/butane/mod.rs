@@ -65,6 +65,9 @@ const SPECS: &[Spec] = &[
     without(DISKS, spec("fiot", [1, 0, 0], 5, 4, PLAIN)),
 ];
 
+/// Why `openshift` is refused.
+const FOR_CLUSTERS: &str = "gives what a cluster applies to its machines, which no machine can boot with";
+
 /// The newest spec that [`ignition::reserialise`] knows the rules of; what is newer only adds to them.
 const RULES_MINOR_MAX: u8 = 4;
 
@@ -83,6 +86,12 @@ pub(super) fn translate(rendered: &[u8]) -> Result<Vec<u8>, String> {
 /// Why it cannot be served.
 pub(super) fn check(rendered: &[u8]) -> Result<Vec<String>, String> {
     translated(rendered).map(|(_, unknown)| unknown)
+}
+
+/// Whether a problem of [`check`] is not the config's but ours: Butane itself translates it, where it has the files.
+#[must_use]
+pub(super) fn is_ours(problem: &str) -> bool {
+    problem.contains(rules::NO_FILES) || problem.contains(FOR_CLUSTERS)
 }
 
 fn translated(rendered: &[u8]) -> Result<(Vec<u8>, Vec<String>), String> {
@@ -119,10 +128,10 @@ fn choose(header: &Value) -> Result<&'static Spec, String> {
     let versions: Vec<&Spec> = SPECS.iter().filter(|spec| spec.variant == variant).collect();
     if versions.is_empty() {
         let why = match variant {
-            "openshift" => "gives what a cluster applies to its machines, which no machine can boot with",
+            "openshift" => FOR_CLUSTERS,
             _ => "is unknown",
         };
-        return Err(format!("variant: `{}` {why}; {variants}", variant.escape_debug()));
+        return Err(format!("variant: `{}` {why}; {variants}", scalar::shown(variant)));
     }
     let known = || {
         let known: Vec<String> =
@@ -132,7 +141,7 @@ fn choose(header: &Value) -> Result<&'static Spec, String> {
     let text = header.filled("version").ok_or_else(|| format!("version: missing; {}", known()))?;
     let version = numbers(text);
     let spec = versions.iter().find(|spec| Some(spec.version) == version);
-    spec.copied().ok_or_else(|| format!("version: `{}` is unknown; {}", text.escape_debug(), known()))
+    spec.copied().ok_or_else(|| format!("version: `{}` is unknown; {}", scalar::shown(text), known()))
 }
 
 /// The three numbers of a version without any suffix.

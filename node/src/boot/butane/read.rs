@@ -5,16 +5,16 @@
 
 use std::collections::HashSet;
 
-use super::scalar::{Scalar, resolve};
+use super::scalar::{Scalar, resolve, shown};
 use super::schema::{Field, Kind};
 use super::value::Value;
 use super::yaml::{Document, NodeId, NodeKind};
 
 /// How many values may be read, those that aliases repeat counted each time.
 const VALUES_MAX: usize = 400_000;
-/// How many bytes the texts may have together, those that aliases repeat counted each time; four times what a template
-/// may give.
-const TEXT_BYTES_MAX: usize = 32 << 20;
+/// How many bytes the texts may have together, those that aliases repeat counted each time; as many as a template may
+/// give.
+const TEXT_BYTES_MAX: usize = 8 << 20;
 /// How deep `<<` may lead from map to map.
 const MERGE_DEPTH_MAX: usize = 32;
 
@@ -73,7 +73,7 @@ impl<'a> Reader<'a> {
         for (name, key, value) in entries {
             let known = schema.iter().position(|field| field.name == name && field.since <= self.generation);
             let Some(at) = known else {
-                let way = self.way_to(&name);
+                let way = self.way_to(&shown(&name));
                 self.unknown.push(format!("{way}: unknown field (line {})", self.document.node(key).line));
                 continue;
             };
@@ -132,14 +132,18 @@ impl<'a> Reader<'a> {
             (Kind::OptionalInt | Kind::Int, Scalar::Float(number)) if number < i64::MAX as f64 => {
                 Value::Int(number as i64)
             }
-            (Kind::OptionalInt | Kind::Int, _) => return Err(self.problem(id, &format!("`{value}` is no integer"))),
+            (Kind::OptionalInt | Kind::Int, _) => {
+                return Err(self.problem(id, &format!("`{}` is no integer", shown(value))));
+            }
             (Kind::OptionalBool, Scalar::Bool(truth)) => Value::Bool(truth),
             (Kind::OptionalBool, Scalar::Text) => match value.as_str() {
                 "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Value::Bool(true),
                 "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Value::Bool(false),
-                _ => return Err(self.problem(id, &format!("`{value}` is neither true nor false"))),
+                _ => return Err(self.problem(id, &format!("`{}` is neither true nor false", shown(value)))),
             },
-            (Kind::OptionalBool, _) => return Err(self.problem(id, &format!("`{value}` is neither true nor false"))),
+            (Kind::OptionalBool, _) => {
+                return Err(self.problem(id, &format!("`{}` is neither true nor false", shown(value))));
+            }
             (Kind::Bytes, Scalar::Binary(bytes)) => Value::Bytes(bytes),
             (Kind::Bytes, _) => Value::Bytes(value.as_bytes().to_vec()),
             (_, Scalar::Binary(bytes)) => Value::Text(String::from_utf8_lossy(&bytes).into_owned()),
@@ -168,7 +172,7 @@ impl<'a> Reader<'a> {
         for (key, value) in pairs {
             let (name, key_id) = (self.name(*key)?, *key);
             if !keys.insert(name.clone()) {
-                return Err(self.problem(key_id, &format!("`{}` is there twice", name.unwrap_or_default())));
+                return Err(self.problem(key_id, &format!("`{}` is there twice", shown(&name.unwrap_or_default()))));
             }
             match name {
                 _ if self.is_merge(key_id) => merged = Some(*value),
@@ -322,7 +326,27 @@ mod tests {
     fn aliases_cannot_grow_a_small_text_without_bound() {
         let many = format!("passwd: {{users: [&a {{groups: [{}]}}{}]}}", "x,".repeat(2000), ",*a".repeat(2000));
         assert!(read(&many, 7).0.unwrap_err().contains("values so far"));
-        let long = format!("passwd: {{users: [{{groups: [&a {}{}]}}]}}", "x".repeat(1 << 20), ",*a".repeat(40));
-        assert!(read(&long, 7).0.unwrap_err().contains("bytes of text so far"));
+        let long =
+            |times| format!("passwd: {{users: [{{groups: [&a {}{}]}}]}}", "x".repeat(1 << 20), ",*a".repeat(times));
+        assert!(read(&long(8), 7).0.unwrap_err().contains("more than 8388608 bytes of text so far"));
+        assert!(read(&long(6), 7).0.is_ok());
+    }
+
+    #[test]
+    fn what_a_config_says_is_shown_cut_and_escaped() {
+        let long = "é".repeat(500);
+        for text in [
+            format!("passwd: {{users: [{{uid: {long}}}]}}"),
+            format!("passwd: {{users: [{{system: {long}}}]}}"),
+            format!("passwd: {{users: [{{system: !!bool {long}}}]}}"),
+            format!("{long}: 1\n{long}: 2"),
+        ] {
+            let told = read(&text, 7).0.unwrap_err();
+            assert!(told.contains("é…`") && told.chars().count() < 200, "{told}");
+        }
+        let told = &read(&format!("{long}: 1"), 7).1[0];
+        assert!(told.contains("é…: unknown") && told.chars().count() < 200, "{told}");
+        assert!(read("version: !!int \"\\e[2J\"", 7).0.unwrap_err().contains("`\\u{1b}[2J` does not fit"));
+        assert_eq!(read("\"a\\nb\": 1", 7).1, ["a\\nb: unknown field (line 1)"]);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::boot_device::wants_luks;
 use super::nested;
+use super::scalar::shown;
 use super::value::Value;
 
 /// The disk that Fedora CoreOS is on may be encrypted with these on s390x, by the letters of its name.
@@ -34,7 +35,8 @@ pub(super) fn check(config: &Value, generation: u8, minor: u8) -> Check {
     config.get("boot_device").map_or(Ok(()), |device| check_boot_device(device, generation))
 }
 
-const NO_FILES: &str = "there is no folder of files beside a template here; put what is in it under";
+/// Why what lies in files beside a config is refused.
+pub(super) const NO_FILES: &str = "there is no folder of files beside a template here; put what is in it under";
 
 /// Checks what a variant has no use for.
 ///
@@ -146,7 +148,7 @@ fn check_boot_device(device: &Value, generation: u8) -> Check {
         (_, Some("s390x-zfcp")) => check_s390x_disk(luks, ZFCP_DISK),
         (Some(layout), _) => {
             let more = if generation >= 6 { ", s390x-eckd, s390x-virt, s390x-zfcp" } else { "" };
-            Err(format!("boot_device.layout: `{layout}` is none of x86_64, aarch64, ppc64le{more}"))
+            Err(format!("boot_device.layout: `{}` is none of x86_64, aarch64, ppc64le{more}", shown(layout)))
         }
     }?;
     refuse(mirror.len() == 1, || "boot_device.mirror.devices: a mirror needs two disks".into())?;

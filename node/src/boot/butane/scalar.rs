@@ -20,7 +20,7 @@ pub(super) enum Scalar {
 /// # Errors
 /// If the tag does not fit.
 pub(super) fn resolve(tag: Option<&str>, plain: bool, value: &str) -> Result<Scalar, String> {
-    let misfit = |tag: &str| format!("`{value}` does not fit its tag {tag}");
+    let misfit = |tag: &str| format!("`{}` does not fit its tag {tag}", shown(value));
     Ok(match (tag, untagged(value)) {
         (None, _) if !plain => Scalar::Text,
         (None, scalar) => scalar,
@@ -33,6 +33,16 @@ pub(super) fn resolve(tag: Option<&str>, plain: bool, value: &str) -> Result<Sca
         (Some(tag @ ("!!null" | "!!bool" | "!!int" | "!!float")), _) => return Err(misfit(tag)),
         (Some(_), _) => Scalar::Text,
     })
+}
+
+/// How much of a config's own words a message shows, in characters.
+const SHOWN_CHARS_MAX: usize = 100;
+
+/// A config's own words for a message: control characters escaped, cut to a length.
+pub(super) fn shown(text: &str) -> String {
+    let more = if text.chars().nth(SHOWN_CHARS_MAX).is_some() { "…" } else { "" };
+    let first: String = text.chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect();
+    first + more
 }
 
 fn untagged(value: &str) -> Scalar {

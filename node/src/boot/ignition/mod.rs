@@ -1,14 +1,15 @@
-//! Ignition configs as matchbox serves them: read by the rules of their spec version, written anew as 3.4.0.
+//! Ignition configs: read by the rules of their spec version, served as they are stored, or anew as matchbox does.
 //!
 //! Where matchbox answers an empty config with 200, so that a machine comes up without what it was meant to get, this
-//! fails: the machine sees a 404 and tries again, and the log says what is wrong. Specs other than 3.0 to 3.4 are
-//! served as they are stored: the Ignition that reads them knows better than we do.
+//! fails: the machine sees a 404 and tries again, and the log says what is wrong. A spec newer than 3.4 is held to the rules
+//! of 3.4 as far as those go; 2.x, which is another language, is served unread.
 
 mod address;
 mod check;
 mod item;
 mod schema;
 mod storage;
+mod unknown;
 
 use item::Item;
 
@@ -17,31 +18,85 @@ use crate::go_json::{fields, folded, go_text};
 /// The version that is written.
 const WRITTEN: &str = "3.4.0";
 
-/// Reads a config and writes it anew.
+/// What is known of a config before it is read.
+enum Version {
+    /// `3.minor`, which is known to the last field.
+    Known(u8),
+    /// A later one of 3.
+    Later,
+    /// 2.x.
+    Earlier,
+}
+
+/// The newest version whose every field is known.
+const KNOWN_MINOR_MAX: u8 = 4;
+
+/// Checks a config by the rules of its version.
+///
+/// # Errors
+/// What is wrong with it, and where.
+pub(super) fn check(stored: &[u8]) -> Result<(), String> {
+    let text = go_text(stored);
+    match version_of(&text)? {
+        Version::Known(minor) => read(&text, minor).map(drop),
+        // Later versions of the spec add to it.
+        Version::Later => read(&text, KNOWN_MINOR_MAX).map(drop),
+        Version::Earlier => Ok(()),
+    }
+}
+
+/// Names in a config that a machine would pass over, because its version of the spec does not have them; of later versions
+/// nothing is known.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn unknown(stored: &[u8]) -> Result<Vec<String>, String> {
+    check(stored)?;
+    let text = go_text(stored);
+    Ok(match version_of(&text)? {
+        Version::Known(minor) => unknown::unknown(&text, minor),
+        Version::Later | Version::Earlier => Vec::new(),
+    })
+}
+
+/// Reads a config and writes it anew as 3.4.0, as matchbox does; one of another version than 3.0 to 3.4 is checked and left
+/// as it is.
 ///
 /// # Errors
 /// What is wrong with it, and where.
 pub(super) fn reserialise(stored: &[u8]) -> Result<Vec<u8>, String> {
     let text = go_text(stored);
-    // A byte order mark is no JSON to Go either.
-    let version = version(&text)?;
-    let minor = match version.as_str() {
-        "3.0.0" => 0,
-        "3.1.0" => 1,
-        "3.2.0" => 2,
-        "3.3.0" => 3,
-        "3.4.0" => 4,
-        other if is_released(other) => return Ok(stored.to_vec()),
-        other => return Err(format!("ignition.version: `{}` is no version of the spec", other.escape_debug())),
+    let Version::Known(minor) = version_of(&text)? else {
+        return check(stored).map(|()| stored.to_vec());
     };
-    let mut config = item::read(schema::CONFIG, &text, minor)?;
-    check::check(&config, minor)?;
+    let mut config = read(&text, minor)?;
     if let Some(ignition) = config.get_mut("ignition") {
         ignition.set("version", Item::Text(WRITTEN.into()));
     }
     let mut out = String::with_capacity(stored.len() + 256);
     config.write(&mut out);
     Ok(out.into_bytes())
+}
+
+fn read(text: &str, minor: u8) -> Result<Item, String> {
+    let config = item::read(schema::CONFIG, text, minor)?;
+    check::check(&config, minor)?;
+    Ok(config)
+}
+
+fn version_of(text: &str) -> Result<Version, String> {
+    // A byte order mark is no JSON to Go either.
+    let version = version(text)?;
+    Ok(match version.as_str() {
+        "3.0.0" => Version::Known(0),
+        "3.1.0" => Version::Known(1),
+        "3.2.0" => Version::Known(2),
+        "3.3.0" => Version::Known(3),
+        "3.4.0" => Version::Known(KNOWN_MINOR_MAX),
+        other if is_released(other) && other.starts_with('3') => Version::Later,
+        other if is_released(other) => Version::Earlier,
+        other => return Err(format!("ignition.version: `{}` is no version of the spec", other.escape_debug())),
+    })
 }
 
 /// `x.y.0` of a major version whose configs look like this: 2, and 3 beyond what is written anew.

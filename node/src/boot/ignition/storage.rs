@@ -1,6 +1,7 @@
 //! The rules for disks, file systems, files and links.
 
 use std::collections::BTreeSet;
+use std::ops::Bound::{Excluded, Unbounded};
 
 use super::address::check_http;
 use super::check::{Check, each, resource, unique};
@@ -57,11 +58,16 @@ fn absolute(text: &str) -> Check {
 /// No path twice among files, directories and links, and none that goes through a link.
 fn check_paths(storage: &Item, minor: u8) -> Check {
     let mut seen = BTreeSet::new();
+    let outermost = outermost(storage.list("links"));
     for list in ["directories", "files", "links"] {
         for (at, node) in storage.list(list).iter().enumerate() {
             let path = node.text("path").unwrap_or_default();
             if !seen.insert(path) {
                 return Err(format!("{list}[{at}].path: `{path}` is there twice"));
+            }
+            let before = outermost.range::<str, _>((Unbounded, Excluded(path))).next_back();
+            if !before.is_some_and(|link| path.starts_with(link.as_str())) {
+                continue;
             }
             let through = |link: &&Item| path.starts_with(&format!("{}/", link.text("path").unwrap_or_default()));
             if let Some(link) = storage.list("links").iter().find(through) {
@@ -70,17 +76,32 @@ fn check_paths(storage: &Item, minor: u8) -> Check {
             }
         }
     }
+    let directories: BTreeSet<&str> =
+        storage.list("directories").iter().filter_map(|directory| directory.text("path")).collect();
     for (at, link) in storage.list("links").iter().enumerate() {
         let target = link.text("target").unwrap_or_default();
         if target.is_empty() && minor >= 3 {
             return Err(format!("links[{at}].target: missing"));
         }
-        let is_target = |directory: &Item| directory.text("path") == Some(target);
-        if link.is_true("hard") && storage.list("directories").iter().any(is_target) {
+        if link.is_true("hard") && directories.contains(target) {
             return Err(format!("links[{at}].target: a hard link cannot lead to the directory `{target}`"));
         }
     }
     Ok(())
+}
+
+/// The links that lie below no other link, each with a slash behind it. None of them begins with another, so the one
+/// that a path goes through, if there is one, stands right before it in order: one look-up a path, however many links.
+fn outermost(links: &[Item]) -> BTreeSet<String> {
+    let all: BTreeSet<String> =
+        links.iter().map(|link| format!("{}/", link.text("path").unwrap_or_default())).collect();
+    let mut kept: BTreeSet<String> = BTreeSet::new();
+    for link in all {
+        if !kept.last().is_some_and(|outer| link.starts_with(outer.as_str())) {
+            kept.insert(link);
+        }
+    }
+    kept
 }
 
 fn check_disk(disk: &Item) -> Check {
@@ -223,4 +244,27 @@ fn check_raid(raid: &Item) -> Check {
         Item::Text(device) => absolute(device).map_err(|problem| format!("devices[{at}]: {problem}")),
         _ => Ok(()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::super::reserialise;
+
+    #[test]
+    fn many_links_and_files_are_checked_in_time() {
+        let list = |item: &dyn Fn(usize) -> String| (0..20_000).map(item).collect::<Vec<_>>().join(",");
+        let links = list(&|at| format!(r#"{{"path":"/links/{at:05}","target":"/x"}}"#));
+        let files = list(&|at| format!(r#"{{"path":"/links-{at:05}/file"}}"#));
+        let config = |last: &str| {
+            let storage = format!(r#"{{"links":[{links}],"files":[{files},{{"path":"{last}"}}]}}"#);
+            format!(r#"{{"ignition":{{"version":"3.4.0"}},"storage":{storage}}}"#)
+        };
+        let start = Instant::now();
+        assert!(reserialise(config("/links/0").as_bytes()).is_ok());
+        let problem = reserialise(config("/links/19999/below").as_bytes()).unwrap_err();
+        assert_eq!(problem, "storage.files[20000].path: `/links/19999/below` goes through the link `/links/19999`");
+        assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
+    }
 }

@@ -61,6 +61,18 @@ fn problems_are_told_with_the_way_to_them() {
             r#"{"links":[{"path":"/a","target":"/b"}],"files":[{"path":"/a/c"}]}"#,
             "storage.files[0].path: `/a/c` goes through the link `/a`",
         ),
+        (
+            r#"{"links":[{"path":"/a/b","target":"/x"},{"path":"/a-b","target":"/x"},{"path":"/a","target":"/x"}],"files":[{"path":"/a/b/c"}]}"#,
+            "storage.files[0].path: `/a/b/c` goes through the link `/a/b`",
+        ),
+        (
+            r#"{"links":[{"path":"/a","target":"/x"},{"path":"/a/b/c","target":"/x"}],"files":[{"path":"/a-b"},{"path":"/ab"},{"path":"/a/d"}]}"#,
+            "storage.files[2].path: `/a/d` goes through the link `/a`",
+        ),
+        (
+            r#"{"links":[{"path":"/l","target":"/d","hard":true}],"directories":[{"path":"/d"}]}"#,
+            "storage.links[0].target: a hard link cannot lead to the directory `/d`",
+        ),
         (r#"{"links":[{"path":"/a"}]}"#, "storage.links[0].target: missing"),
         (
             r#"{"raid":[{"name":"m","level":"raid9","devices":["/d"]}]}"#,

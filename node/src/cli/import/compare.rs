@@ -1,11 +1,13 @@
 //! `import matchbox --compare`: asks the old service and the new one what every group's machines get; changes nothing.
 
+use raft::types::Digest;
 use serde::Serialize;
 use serde_json::json;
 
 use super::super::connect::{Connection, boot_url};
 use super::super::failure::Failure;
 use super::super::output::Terminal;
+use super::super::progress;
 use super::check::shown;
 use crate::client::{BootAnswer, BootClient};
 use crate::import::compare::{Answer, Outcome, PATHS, compare, labels};
@@ -51,8 +53,7 @@ pub(super) fn run(
     }
     for (name, _) in &read.assets {
         let path = format!("/assets/{name}");
-        let (there, here) = (old.head(&path)?, new.head(&path)?);
-        if let Some(message) = file(&there, &here) {
+        if let Some(message) = file(&old, &new, &path)? {
             let (old, new) = (old.address(&path, &[]), new.address(&path, &[]));
             differences.push(Difference { meant: false, object: format!("asset/{name}"), old, new, message });
         }
@@ -95,10 +96,31 @@ fn answer(answer: BootAnswer) -> Answer {
     Answer { status: answer.status, media: answer.media, body: answer.body }
 }
 
-/// Files are as large here as there, or they are not the same.
-fn file(old: &BootAnswer, new: &BootAnswer) -> Option<String> {
-    if old.status != new.status {
-        return Some(format!("the old one answers {}, this one {}", old.status, new.status));
+/// How two files differ: by their sizes, or else by their bytes. Those of the old service are fetched for it.
+fn file(old: &BootClient, new: &BootClient, path: &str) -> Result<Option<String>, Failure> {
+    let (there, here) = (old.head(path)?, new.head(path)?);
+    if there.status != here.status {
+        return Ok(Some(format!("the old one answers {}, this one {}", there.status, here.status)));
     }
-    (old.length != new.length).then(|| format!("it had {} bytes, has {}", old.length, new.length))
+    if there.status != 200 {
+        return Ok(None);
+    }
+    if there.length != here.length {
+        return Ok(Some(format!("it had {} bytes, has {}", there.length, here.length)));
+    }
+    let bytes = here.length.parse().unwrap_or(u64::MAX);
+    let fetched = |client: &BootClient| {
+        let bar = progress::bar(&format!("comparing {path}"), bytes);
+        let digest = client.digest(path, bytes, &|moved| bar.inc(moved));
+        bar.finish_and_clear();
+        digest
+    };
+    let was = fetched(old)?;
+    // Ours says the digest of what it serves; with --with, the new one may be a service that does not.
+    let named = here.etag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')?.parse::<Digest>().ok());
+    let is = match named {
+        Some(digest) => digest,
+        None => fetched(new)?,
+    };
+    Ok((was != is).then(|| format!("it has as many bytes and others: sha256 was {was}, is {is}")))
 }

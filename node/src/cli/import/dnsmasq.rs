@@ -58,7 +58,7 @@ fn said(report: &Report) -> String {
     }
     if !report.config.is_empty() {
         text.push_str(
-            "\nin /etc/raftboot/raftboot.toml of every node (keys with a dot may stand before the first [section]):\n",
+            "\nin /etc/raftboot/raftboot.toml of every node (keys before the first [section]; one that is there already takes these in):\n",
         );
     }
     for line in &report.config {

@@ -4,6 +4,7 @@
 //! operator and changes nothing by itself is only pointed at.
 
 mod addresses;
+mod numbers;
 mod templates;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -178,6 +179,7 @@ impl Looking<'_> {
     fn group(&mut self, group: &Group) {
         let object = format!("group/{}", group.id);
         self.look_at_addresses(&object, "metadata", &group.metadata);
+        self.numbers(&object, &group.metadata);
         if group.profile.is_empty() {
             let hint = "give it a profile, or remove it";
             return self.say(Verdict::LookAt, object, "profile", "it names no profile: 404, there as here", hint);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use raft::state::{Template, TemplateKind};
 
 use super::{Looking, Verdict, below, references};
-use crate::boot::check_template;
+use crate::boot::{ConfigProblem, check_config, check_template};
 use crate::go_json::{fields, folded, go_text};
 
 /// The versions of Ignition that matchbox reads; of any other it makes an empty config.
@@ -28,10 +28,9 @@ impl Looking<'_> {
 
     fn content(&mut self, object: &str, template: &Template) {
         let Template { kind, name, content } = template;
-        let verdict = check_template(*kind, name, content);
         if *kind == TemplateKind::Ignition {
-            self.ignition(object, name, content, verdict.err());
-        } else if let Err(error) = verdict {
+            self.ignition(object, name, content);
+        } else if let Err(error) = check_template(*kind, name, content) {
             let message = format!("it cannot be rendered: {error}; machines get 404, there as here");
             self.say(Verdict::LookAt, object, "content", message, "correct the template");
         }
@@ -46,31 +45,42 @@ impl Looking<'_> {
         }
     }
 
-    fn ignition(&mut self, object: &str, name: &str, content: &[u8], error: Option<String>) {
+    fn ignition(&mut self, object: &str, name: &str, content: &[u8]) {
         let plain = name.ends_with(".ign") || name.ends_with(".ignition");
-        let (message, hint) = match (error, plain) {
-            (Some(error), true) => (
+        let (verdict, message, hint) = match (check_config(name, content), plain) {
+            (Err(ConfigProblem::Unknown(fields)), _) => (
+                Verdict::LookAt,
+                format!("{fields}; they are left out when it is served or read, there as here"),
+                "correct the names, or remove the fields",
+            ),
+            (Err(ConfigProblem::Broken(error) | ConfigProblem::Untranslated(error)), true) => (
+                Verdict::Differs,
                 format!(
                     "here machines get 404, because {error}; matchbox answers an empty config (200), and they come up without it"
                 ),
                 "correct the config before the import",
             ),
-            (Some(error), false) => (
-                format!("here machines get 404, because {error}"),
-                "see what matchbox answers for it: `raftboot import matchbox DIR --compare URL`",
-            ),
-            (None, true) => match version(content) {
+            (Err(ConfigProblem::Untranslated(error)), false) => {
+                (Verdict::Differs, format!("here machines get 404, because {error}"), SEE_THERE)
+            }
+            (Err(ConfigProblem::Broken(error)), false) => {
+                (Verdict::LookAt, format!("here machines get 404, because {error}; there most likely too"), SEE_THERE)
+            }
+            (Ok(()), true) => match version(content) {
                 Some(version) if !IGNITION_VERSIONS.contains(&version.as_str()) => (
+                    Verdict::Differs,
                     format!("Ignition {version} is served as it is stored; matchbox answers an empty config (200)"),
                     "machines get it from now on: is it what they are meant to get?",
                 ),
                 _ => return,
             },
-            (None, false) => return,
+            (Ok(()), false) => return,
         };
-        self.say(Verdict::Differs, object, "content", message, hint);
+        self.say(verdict, object, "content", message, hint);
     }
 }
+
+const SEE_THERE: &str = "see what matchbox answers for it: `raftboot import matchbox DIR --compare URL`";
 
 /// The version an Ignition config says it is written for.
 fn version(content: &[u8]) -> Option<String> {

@@ -147,6 +147,24 @@ fn templates_that_matchbox_served_otherwise_are_told() {
         ),
         (Ignition, "a.ignition", r#"{"ignition":{"version":"2.2.0"}}"#, "Differs … Ignition 2.2.0 is served"),
         (Ignition, "a.ign", "{", "Differs … matchbox answers an empty config (200)"),
+        (Ignition, "a.ign", r#"{"ignition":{"version":"3.3.0"},"storrage":{}}"#, "LookAt … storrage"),
+        (Ignition, "a.yaml", "variant: fcos\nversion: 1.5.0\n", ""),
+        (
+            Ignition,
+            "a.yaml",
+            "variant: fcos\nversion: 1.5.0\nstorage: {fils: []}\n",
+            "LookAt … storage.fils: unknown field (line 3); they are left out",
+        ),
+        (Ignition, "a.yaml", "variant: fcos\nversion: 1.5.0\nstorage: {files: [{path: a}]}\n", "LookAt … there most likely too"),
+        (Ignition, "a.yaml", "variant: {{if}}\n", "LookAt … there most likely too"),
+        (
+            Ignition,
+            "a.yaml",
+            "variant: fcos\nversion: 1.5.0\nstorage: {files: [{path: /a, contents: {local: a}}]}\n",
+            "Differs … here machines get 404, because storage.files[0].contents.local",
+        ),
+        (Ignition, "a.yaml", "variant: fcos\nversion: 1.5.0\nstorage: {trees: [{local: a}]}\n", "Differs … storage.trees[0]"),
+        (Ignition, "a.yaml", "variant: openshift\nversion: 4.14.0\n", "Differs … variant: `openshift`"),
         (Generic, "a", "{{if}}", "LookAt … it cannot be rendered"),
         (Generic, "a", "#!ipxe\necho {{.request.query.serial}}\n", "LookAt … a script that uses what the request says"),
         (Generic, "a", "name: {{.request.query.serial}}\n", ""),
@@ -169,4 +187,24 @@ fn templates_that_matchbox_served_otherwise_are_told() {
         assert_eq!(told.len(), usize::from(!want.is_empty()), "{content}: {told:?}");
         assert!(told.iter().all(|told| told.starts_with(verdict) && told.contains(text)), "{content}: {told:?}");
     }
+}
+
+#[test]
+fn numbers_that_matchbox_prints_otherwise_are_told() {
+    let check = |metadata: &str, want: &str| {
+        let group = Group { metadata: metadata.into(), ..group("g", "p", &[]) };
+        let profiles = vec![Profile { id: "p".into(), ..Profile::default() }];
+        let told = found(&Import { profiles, groups: vec![group], ..Import::default() });
+        assert_eq!(told.len(), usize::from(!want.is_empty()), "{metadata}: {told:?}");
+        let start = "Differs group/g metadata: matchbox prints whole numbers otherwise: ";
+        assert!(told.iter().all(|told| told.starts_with(start) && told.contains(want)), "{metadata}: {told:?}");
+        assert!(told.iter().all(|told| told.contains("script_style=matchbox")), "{told:?}");
+    };
+    check("", "");
+    check(r#"{"a":999999,"b":-5,"c":0,"d":1.0,"e":2.5,"f":1e30,"g":"1000000","h":12345678901234567890123}"#, "");
+    check(r#"{"net":{"mtu":1000000}}"#, "otherwise: net.mtu is 1e+06 there, 1000000 here;");
+    check(r#"{"a":[1,-12345678]}"#, "otherwise: a[1] is -1.2345678e+07 there, -12345678 here;");
+    check(r#"{"a":9007199254740993,"b":18446744073709551615}"#, "b is 1.8446744073709552e+19 there");
+    let many: Vec<String> = (0..9).map(|at| format!("\"n{at}\":{}", 1_000_000 + at)).collect();
+    check(&format!("{{{}}}", many.join(",")), " and 4 more;");
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::line::Line;
 use super::tags::{Tags, set_by};
-use super::{Finding, Report, Told, Verdict, boot, options};
+use super::{Finding, Report, Told, Verdict, boot, options, quoted, settings};
 
 /// Options about names, which are no business of a boot service.
 const DNS: &str = "add-cpe-id add-mac add-subnet addn-hosts address alias all-servers auth-peer auth-sec-servers auth-server auth-soa \
@@ -87,11 +87,10 @@ pub fn judge(lines: &[Line]) -> Report {
             _ => by_itself(line),
         };
         let Told { verdict, message, commands, config } = told;
-        report.commands.extend(commands.iter().cloned());
-        report.config.extend(config.iter().cloned());
         let Line { file, number, text, .. } = line.clone();
         report.findings.push(Finding { file, line: number, text, verdict, message, commands, config });
     }
+    settings::gather(&mut report);
     report.summary = summary(lines, &report, &hosts);
     report
 }
@@ -203,7 +202,7 @@ fn interface(line: &Line, seen: &mut usize) -> Told {
             Verdict::Set,
             "DHCP is served on the interface of the default route, unless the node's configuration names another",
         )
-        .config(format!("interface = \"{one}\"")),
+        .config(format!("interface = {}", quoted(one))),
         _ => Told::new(
             Verdict::None,
             "DHCP is served on one interface; machines of other networks reach it through a relay",
@@ -238,7 +237,7 @@ fn tftp_root(line: &Line) -> Told {
         "boot loaders are those of the package `ipxe`. To use the iPXE files in {root} instead, put it first; \
          any other file that machines ask for becomes an asset: `raftboot asset put NAME {root}/NAME`"
     );
-    let dirs: Vec<String> = [root, "/usr/lib/ipxe", "/boot"].iter().map(|dir| format!("\"{dir}\"")).collect();
+    let dirs: Vec<String> = [root, "/usr/lib/ipxe", "/boot"].iter().map(|dir| quoted(dir)).collect();
     Told::new(Verdict::Set, message).config(format!("loader_dirs = [{}]", dirs.join(", ")))
 }
 
@@ -246,11 +245,11 @@ fn tftp_root(line: &Line) -> Told {
 fn name(line: &Line, hosts: &BTreeSet<String>) -> Told {
     let parts: Vec<&str> =
         line.fields.iter().flat_map(|field| field.split('/')).filter(|part| !part.is_empty()).collect();
-    let own: Vec<&&str> =
-        parts.iter().filter(|part| hosts.contains(**part) && part.parse::<IpAddr>().is_err()).collect();
-    if let Some(own) = own.first() {
+    let is_own = |part: &&str| hosts.contains(*part) && part.parse::<IpAddr>().is_err();
+    let own: Vec<&str> = parts.iter().copied().filter(is_own).collect();
+    if !own.is_empty() {
         let message = "the boot service is called so: keep the name in your DNS and let it lead to the VIP; this puts it into the certificates too";
-        return Told::new(Verdict::Set, message).command(format!("raftboot cluster set dns_names={own}"));
+        return Told::new(Verdict::Set, message).command(format!("raftboot cluster set dns_names={}", own.join(",")));
     }
     let leads_here = parts.iter().any(|part| hosts.contains(*part));
     let more = if leads_here { "; this one leads to the boot service: let it lead to the VIP" } else { "" };

@@ -8,6 +8,7 @@ mod files;
 mod judge;
 mod line;
 mod options;
+mod settings;
 mod tags;
 
 use std::collections::BTreeSet;
@@ -64,10 +65,10 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What it comes to, a sentence each.
     pub summary: Vec<String>,
-    /// All commands, each once.
+    /// All commands, one for each key that all lines agree on.
     pub commands: BTreeSet<String>,
-    /// All lines for the configuration of every node, each once.
-    pub config: BTreeSet<String>,
+    /// The configuration of every node, as TOML: keys, then sections.
+    pub config: Vec<String>,
 }
 
 /// What a line is told.
@@ -77,6 +78,11 @@ struct Told {
     message: String,
     commands: Vec<String>,
     config: Vec<String>,
+}
+
+/// A text as TOML writes it; JSON writes it the same way but for one letter.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
 impl Told {

@@ -53,7 +53,8 @@ fn a_pair_beside_a_router_needs_three_settings_at_most() {
         [
             "interface = \"eth0\"",
             "loader_dirs = [\"/srv/tftp\", \"/usr/lib/ipxe\", \"/boot\"]",
-            "log.level = \"info,raftboot::dhcp=debug\""
+            "[log]",
+            "level = \"info,raftboot::dhcp=debug\""
         ]
     );
     assert_eq!(report.summary.len(), 2);
@@ -196,4 +197,46 @@ fn no_option_is_judged_in_two_places() {
     options.sort_unstable();
     options.dedup();
     assert!(count > 150 && options.len() == count);
+}
+
+#[test]
+fn lines_that_contradict_each_other_give_one_finding_and_no_command() {
+    let efi = "dhcp-match=set:efi,option:client-arch,7\n";
+    let report = judged(&format!(
+        "{efi}dhcp-boot=tag:efi,ipxe.efi\ndhcp-boot=tag:efi,other.efi\ntftp-root=/a\ntftp-root=/b\ntftp-root=/a\n"
+    ));
+    assert_eq!((report.commands.len(), report.config.len(), report.findings.len()), (0, 0, 8));
+    for (finding, want) in report.findings[6..].iter().zip([
+        "`raftboot settings set loaders.uefi-x64` has one value: f:2 wants `ipxe.efi`, f:3 wants `other.efi`; set",
+        "`loader_dirs` has one value: f:6 wants `[\"/a\", \"/usr/lib/ipxe\", \"/boot\"]`, f:5 wants",
+    ]) {
+        assert!(finding.message.starts_with(want), "{}", finding.message);
+    }
+    assert!(report.findings.iter().all(|finding| finding.commands.is_empty() && finding.config.is_empty()));
+    let agreed = judged(&format!("{efi}dhcp-boot=tag:efi,ipxe.efi\ndhcp-boot=tag:efi,ipxe.efi\n"));
+    assert_eq!((agreed.commands.len(), agreed.findings.len()), (1, 3));
+    let named = judged(
+        "dhcp-boot=tag:ipxe,http://b.lab:8080/boot.ipxe\ndhcp-boot=tag:ipxe,http://a.lab:8080/boot.ipxe\n\
+         address=/b.lab/10.0.20.5\nhost-record=a.lab,10.0.20.5\naddress=/a.lab/b.lab/10.0.20.5\n",
+    );
+    assert_eq!(named.commands.into_iter().collect::<Vec<_>>(), ["raftboot cluster set dns_names=a.lab,b.lab"]);
+}
+
+#[test]
+fn what_is_printed_for_the_configuration_can_be_read() {
+    let report = judged(
+        "log-dhcp\ninterface=eth1\ntftp-root=\"/srv/a \\\"b\\\\\"\ndhcp-boot=tag:ipxe,http://10.0.20.5:80/boot.ipxe\n",
+    );
+    let lines: Vec<&str> = report.config.iter().map(String::as_str).collect();
+    assert_eq!(
+        lines,
+        [
+            "interface = \"eth1\"",
+            r#"loader_dirs = ["/srv/a \"b\\", "/usr/lib/ipxe", "/boot"]"#,
+            "[listen]",
+            "boot_http = \"0.0.0.0:80\"",
+            "[log]",
+            "level = \"info,raftboot::dhcp=debug\""
+        ]
+    );
 }
