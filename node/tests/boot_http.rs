@@ -234,7 +234,7 @@ fn a_machine_whose_profile_boots_nothing_goes_on_and_one_whose_profile_is_missin
         text.contains("nothing to boot is configured for profile configs;") && text.ends_with("\nexit 1\n"),
         "{text}"
     );
-    assert_eq!(rig.seen(), ["52:54:00:00:00:01    127.0.0.1 Refused"]);
+    assert_eq!(rig.seen(), ["52:54:00:00:00:01    127.0.0.1 Refused { reason: \"profile `configs` has no `boot`\" }"]);
     assert_eq!(rig.get("/ipxe?mac=52-54-00-12-34-56").status, 404);
     rig.apply(vec![settings(ScriptStyle::Matchbox)]);
     assert_eq!(rig.get("/ipxe?mac=52-54-00-00-00-01").status, 404, "matchbox style is matchbox's answer");
