@@ -294,6 +294,12 @@ fn an_asset_that_cannot_be_served_whole_is_not_served_at_all() {
     for name in ["missing", "cut"] {
         let answer = rig.get(&format!("/assets/{name}"));
         assert_eq!((answer.status, answer.header("retry-after")), (503, Some("2")), "{name}");
+        let seen = rig.seen();
+        let want = [
+            format!("    127.0.0.1 Asset(\"{name}\")"),
+            format!("    127.0.0.1 Refused {{ reason: \"asset `{name}` cannot be served right now\" }}"),
+        ];
+        assert_eq!(seen[seen.len() - 2..], want);
     }
 }
 

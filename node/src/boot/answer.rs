@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
-use raft::state::{NetBoot, ScriptStyle, Settings, State, TemplateKind};
+use raft::state::{Asset, NetBoot, ScriptStyle, Settings, State, Stored, TemplateKind};
 use tracing::{info, warn};
 
 use super::body::Body;
@@ -249,10 +249,19 @@ impl Request<'_> {
             }
             Target::File(asset) => {
                 self.seen(&Labels::default(), Event::Asset(&asset.value.name));
-                let Context { questions, reader, .. } = self.context;
-                files::serve(questions, reader, &self.parts.method, &self.parts.headers, &asset).await
+                self.file(&asset).await
             }
         }
+    }
+
+    async fn file(&self, asset: &Arc<Stored<Asset>>) -> Answer {
+        let Context { questions, reader, .. } = self.context;
+        let answer = files::serve(questions, reader, &self.parts.method, &self.parts.headers, asset).await;
+        if answer.status().is_server_error() {
+            let reason = format!("asset `{}` cannot be served right now", asset.value.name);
+            self.seen(&Labels::default(), Event::Refused { reason: &reason });
+        }
+        answer
     }
 
     async fn loader(&self, name: &[u8]) -> Answer {
@@ -269,9 +278,7 @@ impl Request<'_> {
         self.seen(&Labels::default(), Event::Loader(name));
         let bytes = match loader {
             Loader::Bytes(bytes) => bytes,
-            Loader::Asset(asset) => {
-                return files::serve(questions, reader, &self.parts.method, &self.parts.headers, &asset).await;
-            }
+            Loader::Asset(asset) => return self.file(&asset).await,
         };
         let Ok(digest) = self.context.digests.of(&bytes, reader).await else { return respond::unavailable() };
         let media = HeaderValue::from_static("application/octet-stream");
