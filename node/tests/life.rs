@@ -180,9 +180,9 @@ fn a_template_that_fails_for_a_machine_is_in_the_log_and_in_its_timeline() {
         assert!(node.get("/generic?mac=52-54-00-12-34-56").starts_with("HTTP/1.1 404 "));
     }
     let log = node.log();
-    let warned: Vec<&str> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+    let warned: Vec<&str> = log.lines().filter(|line| line.contains("template failed")).collect();
     assert_eq!(warned.len(), 2, "one line for each: {log}");
-    for said in ["client=127.0.0.1", "52:54:00:12:34:56", "template=\"t\"", "kind=\"generic\"", "missing"] {
+    for said in [" WARN ", "client=127.0.0.1", "52:54:00:12:34:56", "template=\"t\"", "kind=\"generic\"", "missing"] {
         assert!(warned[0].contains(said), "{said}: {}", warned[0]);
     }
     assert!(node.get("/ipxe?mac=52-54-00-12-34-56").contains("/assets/k"));
