@@ -104,10 +104,8 @@ impl BootClient {
     /// When it does not come whole.
     pub fn digest(&self, path: &str, bytes_max: u64, moved: &dyn Fn(u64)) -> Result<Digest, ClientError> {
         let mut answer = self.ask(self.agent.get(self.address(path, &[])))?;
-        let fail = |error| ClientError::File {
-            what: format!("the download of {} broke off", self.address(path, &[])),
-            error,
-        };
+        let fail =
+            |error| ClientError::File { what: format!("the download of {} broke off", self.address(path, &[])), error };
         if answer.status().as_u16() != 200 {
             return Err(fail(io::Error::other(format!("the service answers {}", answer.status()))));
         }

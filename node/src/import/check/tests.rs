@@ -155,7 +155,12 @@ fn templates_that_matchbox_served_otherwise_are_told() {
             "variant: fcos\nversion: 1.5.0\nstorage: {fils: []}\n",
             "LookAt … storage.fils: unknown field (line 3); they are left out",
         ),
-        (Ignition, "a.yaml", "variant: fcos\nversion: 1.5.0\nstorage: {files: [{path: a}]}\n", "LookAt … there most likely too"),
+        (
+            Ignition,
+            "a.yaml",
+            "variant: fcos\nversion: 1.5.0\nstorage: {files: [{path: a}]}\n",
+            "LookAt … there most likely too",
+        ),
         (Ignition, "a.yaml", "variant: {{if}}\n", "LookAt … there most likely too"),
         (
             Ignition,
@@ -163,7 +168,12 @@ fn templates_that_matchbox_served_otherwise_are_told() {
             "variant: fcos\nversion: 1.5.0\nstorage: {files: [{path: /a, contents: {local: a}}]}\n",
             "Differs … here machines get 404, because storage.files[0].contents.local",
         ),
-        (Ignition, "a.yaml", "variant: fcos\nversion: 1.5.0\nstorage: {trees: [{local: a}]}\n", "Differs … storage.trees[0]"),
+        (
+            Ignition,
+            "a.yaml",
+            "variant: fcos\nversion: 1.5.0\nstorage: {trees: [{local: a}]}\n",
+            "Differs … storage.trees[0]",
+        ),
         (Ignition, "a.yaml", "variant: openshift\nversion: 4.14.0\n", "Differs … variant: `openshift`"),
         (Generic, "a", "{{if}}", "LookAt … it cannot be rendered"),
         (Generic, "a", "#!ipxe\necho {{.request.query.serial}}\n", "LookAt … a script that uses what the request says"),
