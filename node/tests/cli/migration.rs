@@ -116,7 +116,7 @@ fn certificates_are_looked_at_and_stay_where_they_are() {
     let value: Value = serde_json::from_str(&run(&[&arguments[..], &["--check", "-o", "json"]].concat()).out).unwrap();
     let lines: Vec<&str> =
         value["certificates"]["config"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
-    let config = raftboot::config::Config::parse(&lines.join("\n")).expect("the lines are those of a configuration");
+    let config = Config::parse(&lines.join("\n")).expect("the lines are those of a configuration");
     assert_eq!(config.grpc_certificates.unwrap().client_ca.to_str(), Some("/etc/raftboot/grpc/ca.crt"));
     let said = run(&[&arguments[..6], &["matchbox.example.com", "--check", "-o", "json"]].concat());
     assert_eq!(said.code, 1);
