@@ -2,7 +2,7 @@
 //!
 //! In reading order: `run` is a node's life; `dhcp`, `tftp` and `boot` answer machines; `admin` answers operators;
 //! `catalog` answers the protocols' questions from the replicated state; `assets` keeps the bytes; `membership` is how
-//! a node becomes one of a cluster, `peers` what it answers to the others.
+//! a node becomes one of a cluster, `peers` what it answers to the others, `peer_http` how it asks them.
 
 pub mod admin;
 pub mod assets;
@@ -24,6 +24,7 @@ pub mod log;
 pub mod match_json;
 pub mod matchbox_json;
 pub mod membership;
+pub mod peer_http;
 pub mod peers;
 pub mod rendezvous;
 pub mod replication;
@@ -32,4 +33,6 @@ pub mod sightings;
 pub mod tasks;
 pub mod template;
 pub mod tftp;
+pub mod timeline;
+pub mod times;
 pub mod vip;

@@ -18,6 +18,8 @@ mod selectors;
 mod server;
 #[path = "api/silence.rs"]
 mod silence;
+#[path = "api/timeline.rs"]
+mod timeline;
 
 use serde_json::{Value, json};
 use server::Server;

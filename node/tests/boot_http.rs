@@ -234,7 +234,7 @@ fn a_machine_whose_profile_boots_nothing_goes_on_and_one_whose_profile_is_missin
         text.contains("nothing to boot is configured for profile configs;") && text.ends_with("\nexit 1\n"),
         "{text}"
     );
-    assert_eq!(rig.seen(), ["52:54:00:00:00:01    127.0.0.1 Refused"]);
+    assert_eq!(rig.seen(), ["52:54:00:00:00:01    127.0.0.1 Refused { reason: \"profile `configs` has no `boot`\" }"]);
     assert_eq!(rig.get("/ipxe?mac=52-54-00-12-34-56").status, 404);
     rig.apply(vec![settings(ScriptStyle::Matchbox)]);
     assert_eq!(rig.get("/ipxe?mac=52-54-00-00-00-01").status, 404, "matchbox style is matchbox's answer");
@@ -251,11 +251,16 @@ fn a_config_that_fails_is_a_404_and_the_next_request_is_served() {
         }),
         group("g", "p", &[], ""),
         template("generic", "g", "{{.missing}}"),
-        template("ignition", "b.yaml", "variant: fcos\nversion: 1.5.0\n"),
+        template("ignition", "b.yaml", "variant: fcos\nversion: 99.0.0\n"),
     ]);
     for path in ["/generic", "/ignition", "/cloud", "/grub"] {
         let answer = rig.get(path);
         assert_eq!((answer.status, answer.text().as_str()), (404, "404 page not found\n"), "{path}");
+    }
+    let seen = rig.seen();
+    for (at, template) in ["generic template `g`: ", "ignition template `b.yaml`: "].into_iter().enumerate() {
+        let want = format!("    127.0.0.1 Refused {{ reason: \"{template}");
+        assert!(seen[at].starts_with(&want), "{seen:?}");
     }
     rig.apply(vec![template("generic", "g", "hostname: {{.request.query.h}} at ${base_url}\n")]);
     let want = format!("hostname: n1 at http://{}\n", rig.address);
@@ -294,6 +299,12 @@ fn an_asset_that_cannot_be_served_whole_is_not_served_at_all() {
     for name in ["missing", "cut"] {
         let answer = rig.get(&format!("/assets/{name}"));
         assert_eq!((answer.status, answer.header("retry-after")), (503, Some("2")), "{name}");
+        let seen = rig.seen();
+        let want = [
+            format!("    127.0.0.1 Asset(\"{name}\")"),
+            format!("    127.0.0.1 Refused {{ reason: \"asset `{name}` cannot be served right now\" }}"),
+        ];
+        assert_eq!(seen[seen.len() - 2..], want);
     }
 }
 

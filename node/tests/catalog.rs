@@ -11,12 +11,15 @@ use raft::state::{Announcement, Asset, DhcpMode, MachinePolicy, NewMember, NodeK
 use raft::types::{Digest, Mac, Timestamp};
 use raft::{Cluster, EngineKind, Options};
 use raftboot::assets::{Declared, Store};
-use raftboot::boot::{Loader, LoaderClient, Questions as _};
+use raftboot::boot::{self, Loader, LoaderClient, Questions as _, Seen};
 use raftboot::catalog::{Catalog, Site};
-use raftboot::dhcp::{Architecture, HardwareAddress, Mode, Questions as _, Turn};
+use raftboot::dhcp::{
+    self, Architecture, HardwareAddress, Message, Mode, Port, Questions as _, Sighting, Silence, Stage, Turn,
+};
 use raftboot::loaders::Loaders;
 use raftboot::sightings;
 use raftboot::tftp::{Client, Ending, Event, Lookup, Name, Outcome, Questions as _, Signature, What};
+use raftboot::timeline::{Reader, Record};
 use raftboot::vip::{self, View};
 
 const MACHINE: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
@@ -25,6 +28,7 @@ const NODE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
 
 struct Rig {
     catalog: Catalog,
+    record: Record,
     vip: vip::Handle,
     cluster: Cluster,
     store: Arc<Store>,
@@ -44,7 +48,9 @@ impl Rig {
         let (sightings, _reporter) = sightings::channel();
         let vip = vip::Handle::default();
         let catalog = Catalog::new(cluster.clone(), site, vip.clone(), loaders, store.clone(), sightings);
-        Self { catalog, vip, cluster, store, runtime, _data: data }
+        let record = Record::default();
+        let catalog = catalog.with_timeline(record.clone());
+        Self { catalog, record, vip, cluster, store, runtime, _data: data }
     }
 
     fn edit(&self, edit: Edit) {
@@ -101,6 +107,13 @@ impl Rig {
             }
         }
         panic!("{name} stays busy");
+    }
+
+    /// What the timeline of the machine says.
+    fn timeline(&self) -> Vec<String> {
+        let reader = Reader::alone(self.cluster.clone(), self.record.clone());
+        let told = self.runtime.block_on(reader.everywhere(&Mac::ethernet(MACHINE)));
+        told.nodes[0].events.iter().map(|event| format!("{} {}", event.what, event.detail)).collect()
     }
 
     fn sent(&self, name: &str, bytes: u64) {
@@ -269,4 +282,67 @@ fn an_ipxe_that_loads_ipxe_again_by_http_is_given_the_script() {
     assert_eq!(ask(false, true), "binary", "firmware always gets the binary");
     rig.asset("snponly.efi", b"our own build");
     assert_eq!(ask(false, true), "asset");
+}
+
+/// A packet of the machine's firmware.
+fn dhcp(message: &'static str, address: Option<IpAddr>, outcome: dhcp::Outcome) -> Sighting {
+    Sighting {
+        mac: HardwareAddress(MACHINE),
+        uuid: None,
+        stage: Stage::Firmware,
+        architecture: Some(Architecture::UefiX64),
+        architecture_codes: vec![7],
+        vendor_class: None,
+        user_class: None,
+        message,
+        port: Port::Discover,
+        xid: 1,
+        secs: 0,
+        address: address.and_then(|address| address.to_string().parse().ok()),
+        chosen_server: None,
+        relay: None,
+        outcome,
+    }
+}
+
+fn heard(rig: &Rig, sighting: Sighting) {
+    dhcp::Questions::seen(&rig.catalog, sighting);
+}
+
+fn over_http(rig: &Rig, mac: Option<&Mac>, event: boot::Event<'_>) {
+    boot::Questions::seen(&rig.catalog, Seen { mac, uuid: "", serial: "", arch: "", address: CLIENT, event });
+}
+
+#[test]
+fn the_timeline_of_a_machine_joins_what_all_protocols_saw_of_it() {
+    let (rig, mac) = (Rig::new(), Mac::ethernet(MACHINE));
+    let offer = dhcp::Outcome::Answered { message: Message::Offer, boot_file: Some("snponly.efi".into()) };
+    heard(&rig, dhcp("DISCOVER", None, offer));
+    heard(&rig, dhcp("REQUEST", Some(CLIENT), dhcp::Outcome::Silent(Silence::OtherServer)));
+    rig.sent("snponly.efi", 1234);
+    let refused = What::Refused(raftboot::tftp::Refusal::NotFound);
+    rig.catalog.event(Event { name: "grub.cfg".into(), client: client(Signature::Other), what: refused });
+    over_http(&rig, Some(&mac), boot::Event::Script { group: "g", profile: "p" });
+    over_http(&rig, None, boot::Event::Asset("talos/vmlinuz"));
+    over_http(&rig, Some(&mac), boot::Event::Refused { reason: "generic template `t`: no" });
+    over_http(&rig, Some(&Mac::ethernet([2, 0, 0, 0, 0, 1])), boot::Event::Held);
+    let want = [
+        "dhcp_answered DISCOVER of firmware, uefi-x64: snponly.efi",
+        "dhcp_silent REQUEST of firmware, uefi-x64: other_server",
+        "tftp_sent snponly.efi, 1234 bytes",
+        "refused TFTP grub.cfg: there is no such file",
+        "script group g, profile p",
+        "asset talos/vmlinuz",
+        "refused generic template `t`: no",
+    ];
+    assert_eq!(rig.timeline(), want);
+}
+
+#[test]
+fn a_node_that_leaves_the_answer_to_another_learns_who_is_where_and_notes_nothing_else() {
+    let rig = Rig::new();
+    heard(&rig, dhcp("REQUEST", Some(CLIENT), dhcp::Outcome::Silent(Silence::OtherNodeAnswers)));
+    assert_eq!(rig.timeline(), [""; 0]);
+    rig.sent("snponly.efi", 1234);
+    assert_eq!(rig.timeline(), ["tftp_sent snponly.efi, 1234 bytes"]);
 }

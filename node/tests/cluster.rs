@@ -6,6 +6,7 @@ mod join;
 mod node;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use node::{Node, until};
 use rustls::pki_types::pem::PemObject;
@@ -121,6 +122,50 @@ fn a_restarted_node_serves_machines_although_nobody_leads() {
     assert_eq!(status["problems"][0]["code"], "no_leader", "{status}");
     let refused = c.cli(&a, &["profile", "put", "-f", &a.write("q.yaml", "id: q\n")]).failed();
     assert!(refused.contains("no leader can take changes"), "{refused}");
+}
+
+/// What each node tells of a machine, as `NODE: WHAT …`, and who does not answer.
+fn timeline(asked: &Node, founder: &Node, machine: &str) -> (Vec<String>, Value) {
+    let told = asked.cli(founder, &["machine", "timeline", machine, "-o", "json"]).json();
+    let words = |node: &Value| {
+        let events = node["events"].as_array().expect("a list").iter();
+        let what: Vec<&str> = events.map(|event| event["what"].as_str().expect("a word")).collect();
+        format!("{}: {}", node["node"].as_str().expect("a name"), what.join(" "))
+    };
+    (told["nodes"].as_array().expect("a list").iter().map(words).collect(), told["missing"].clone())
+}
+
+#[test]
+fn the_timeline_of_a_machine_is_told_by_all_nodes() {
+    let (a, b, c) = three();
+    let machine = "52:54:00:12:34:56";
+    let ask = |node: &Node, path: &str| {
+        let url = format!("http://127.0.0.1:{}{path}mac=52-54-00-12-34-56", node.http);
+        ureq::get(&url).config().http_status_as_error(false).build().call().expect("an answer").status().as_u16()
+    };
+    let file = a.write("machine.yaml", "kind: profile\nid: p\nboot: {kernel: /assets/k}\ngeneric_id: t\n---\nkind: group\nid: g\nprofile: p\n---\nkind: template\ntype: generic\nname: t\ncontent: \"{{.missing}}\"\n");
+    a.cli(&a, &["apply", "-f", &file]).ok();
+    for node in [&b, &c] {
+        until("it has what was written", || node.cli(&a, &["template", "list"]).ok().contains('t').then_some(()));
+    }
+    assert_eq!((ask(&b, "/ipxe?"), ask(&c, "/generic?")), (200, 404));
+    let all = |first: &str, others: [&str; 2]| vec![first.to_owned(), others[0].to_owned(), others[1].to_owned()];
+    assert_eq!(timeline(&a, &a, machine), (all("a: ", ["b: script", "c: refused"]), json!([])));
+    assert_eq!(timeline(&c, &a, machine), (all("c: refused", ["a: ", "b: script"]), json!([])));
+    let table = a.cli(&a, &["machine", "timeline", machine]);
+    assert_eq!(table.error, "", "{table:?}");
+    let rows: Vec<&str> = table.out.lines().collect();
+    assert!(rows.len() == 3 && rows[1].contains("Z  b     script   group g, profile p"), "{rows:?}");
+    assert!(rows[2].contains("Z  c     refused  generic template `t`: "), "{rows:?}");
+
+    // A node that is there and says nothing is waited for, but not long.
+    c.signal("STOP");
+    let start = Instant::now();
+    let (told, missing) = timeline(&a, &a, machine);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert_eq!((told, missing), (vec!["a: ".to_owned(), "b: script".to_owned()], json!(["c"])));
+    let warned = a.cli(&a, &["machine", "timeline", machine]);
+    assert!(warned.error.contains("no answer from c") && warned.out.contains("script"), "{warned:?}");
 }
 
 #[test]

@@ -169,6 +169,36 @@ fn what_was_acknowledged_is_there_after_kill_9() {
 }
 
 #[test]
+fn a_template_that_fails_for_a_machine_is_in_the_log_and_in_its_timeline() {
+    let mut node = Node::new();
+    node.start_until_ready();
+    let template = "kind: template\ntype: generic\nname: t\ncontent: \"a: {{.missing}}\"\n---\n";
+    let text = template.to_owned() + &MACHINE.replace("id: p\n", "id: p\ngeneric_id: t\n");
+    let (done, text) = node.cli(&["apply", "-f", &write(&node.home.path().join("machine.yaml"), &text)]);
+    assert!(done, "{text}");
+    for _ in 0..2 {
+        assert!(node.get("/generic?mac=52-54-00-12-34-56").starts_with("HTTP/1.1 404 "));
+    }
+    let log = node.log();
+    let warned: Vec<&str> = log.lines().filter(|line| line.contains("template failed")).collect();
+    assert_eq!(warned.len(), 2, "one line for each: {log}");
+    for said in [" WARN ", "client=127.0.0.1", "52:54:00:12:34:56", "template=\"t\"", "kind=\"generic\"", "missing"] {
+        assert!(warned[0].contains(said), "{said}: {}", warned[0]);
+    }
+    assert!(node.get("/ipxe?mac=52-54-00-12-34-56").contains("/assets/k"));
+    assert!(node.get("/assets/k").starts_with("HTTP/1.1 404 "));
+    let (done, table) = node.cli(&["machine", "timeline", "52:54:00:12:34:56"]);
+    assert!(done, "{table}");
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 4, "{table}");
+    assert!(lines[0].starts_with("TIME ") && lines[0].ends_with("DETAIL"), "{table}");
+    assert!(lines[1].contains(" refused  generic template `t`: ") && lines[1].contains("missing"), "{table}");
+    assert!(lines[1].contains("(2 times, last 20"), "{table}");
+    assert!(lines[2].ends_with(" script   group g, profile p"), "{table}");
+    assert!(lines[3].ends_with(" refused  there is nothing at /assets/k"), "{table}");
+}
+
+#[test]
 fn systemd_is_told_when_the_node_is_ready_and_when_it_stops() {
     let mut node = Node::new();
     let path = node.home.path().join("notify");

@@ -73,6 +73,12 @@ pub(super) async fn read(State(context): State<Context>, Names(id): Names<String
     Ok(view::answer(&view::machine(machine)))
 }
 
+/// A MAC need not be known: what is asked about may be why a machine that nobody has seen does not boot.
+pub(super) async fn timeline(State(context): State<Context>, Names(id): Names<String>) -> Answer<Response> {
+    let mac = mac_of(&context, &id)?;
+    Ok(view::answer(&context.timeline.everywhere(&mac).await))
+}
+
 /// There is no machine of that name; says how they are named.
 pub(super) fn unknown(id: &str) -> ApiError {
     let mut error = ApiError::not_found(format!("machine `{}`", id.escape_debug()));

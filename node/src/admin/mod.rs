@@ -45,6 +45,7 @@ use raft::types::Digest;
 use crate::assets::Store;
 use crate::https::Service;
 use crate::replication::Replicator;
+use crate::timeline;
 
 pub use auth::RefusedCallers;
 pub use routes::router;
@@ -62,6 +63,8 @@ pub struct Context {
     pub store: Arc<Store>,
     /// Their copies on other nodes.
     pub replicator: Replicator,
+    /// What machines did, here and on other nodes.
+    pub timeline: timeline::Reader,
     /// When this process started.
     pub started: SystemTime,
     /// What `status` calls this program.
@@ -84,6 +87,7 @@ impl Context {
     pub fn new(cluster: Cluster, store: Arc<Store>) -> Self {
         Self {
             replicator: Replicator::alone(cluster.clone(), store.clone()),
+            timeline: timeline::Reader::alone(cluster.clone(), timeline::Record::default()),
             cluster,
             store,
             started: SystemTime::now(),

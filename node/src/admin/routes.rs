@@ -36,6 +36,7 @@ fn table() -> Vec<(&'static str, Role, MethodRouter<Context>)> {
         ("/machines", Read, get(machines::list)),
         ("/machines/{id}", Read, get(machines::read)),
         ("/machines/{id}", Operate, axum::routing::delete(machines::delete)),
+        ("/machines/{id}/timeline", Read, get(machines::timeline)),
         ("/machines/{id}/policy", Operate, put(machines::write).patch(machines::patch)),
         ("/apply", Operate, post(apply::apply)),
         ("/explain", Read, post(explain::explain)),

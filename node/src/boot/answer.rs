@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
-use raft::state::{NetBoot, ScriptStyle, Settings, State, TemplateKind};
+use raft::state::{Asset, NetBoot, ScriptStyle, Settings, State, Stored, TemplateKind};
 use tracing::{info, warn};
 
 use super::body::Body;
@@ -249,10 +249,19 @@ impl Request<'_> {
             }
             Target::File(asset) => {
                 self.seen(&Labels::default(), Event::Asset(&asset.value.name));
-                let Context { questions, reader, .. } = self.context;
-                files::serve(questions, reader, &self.parts.method, &self.parts.headers, &asset).await
+                self.file(&asset).await
             }
         }
+    }
+
+    async fn file(&self, asset: &Arc<Stored<Asset>>) -> Answer {
+        let Context { questions, reader, .. } = self.context;
+        let answer = files::serve(questions, reader, &self.parts.method, &self.parts.headers, asset).await;
+        if answer.status().is_server_error() {
+            let reason = format!("asset `{}` cannot be served right now", asset.value.name);
+            self.seen(&Labels::default(), Event::Refused { reason: &reason });
+        }
+        answer
     }
 
     async fn loader(&self, name: &[u8]) -> Answer {
@@ -269,9 +278,7 @@ impl Request<'_> {
         self.seen(&Labels::default(), Event::Loader(name));
         let bytes = match loader {
             Loader::Bytes(bytes) => bytes,
-            Loader::Asset(asset) => {
-                return files::serve(questions, reader, &self.parts.method, &self.parts.headers, &asset).await;
-            }
+            Loader::Asset(asset) => return self.file(&asset).await,
         };
         let Ok(digest) = self.context.digests.of(&bytes, reader).await else { return respond::unavailable() };
         let media = HeaderValue::from_static("application/octet-stream");
@@ -279,7 +286,9 @@ impl Request<'_> {
     }
 
     fn nothing_there(&self) -> Answer {
-        info!(client = %self.ends.client_ip(), path = shown(self.parts.uri.path()), "there is nothing at the path that was asked for");
+        let path = shown(self.parts.uri.path());
+        info!(client = %self.ends.client_ip(), path, "there is nothing at the path that was asked for");
+        self.seen(&Labels::default(), Event::Refused { reason: &format!("there is nothing at {path}") });
         respond::not_found()
     }
 
@@ -318,22 +327,26 @@ impl Request<'_> {
         respond::not_found()
     }
 
-    /// The client sees a bare 404, so the log must say why (what goes well is told to `seen`). Broken templates are ours to mend: a warning.
+    /// The client sees a bare 404, so the log and the timeline must say why. Broken templates are ours to mend: a warning.
     fn refused(&self, labels: &Labels, refusal: &Refusal) {
         let (client, path) = (self.ends.client_ip(), shown(self.parts.uri.path()));
-        let (mac, query) = (mac(labels), shown(self.query));
+        let (mac, query, reason) = (mac(labels), shown(self.query), refusal.to_string());
+        self.seen(
+            labels,
+            match refusal {
+                Refusal::NoGroup => Event::Unmatched,
+                _ => Event::Refused { reason: &reason },
+            },
+        );
         match refusal {
-            Refusal::NoGroup => {
-                self.seen(labels, Event::Unmatched);
-                info!(%client, path, mac, query, reason = %refusal, "there was nothing for a machine");
+            Refusal::NoGroup | Refusal::NoProfile { .. } | Refusal::NoBoot { .. } | Refusal::NoTemplate { .. } => {
+                info!(%client, path, mac, query, reason, "there was nothing for a machine");
             }
-            Refusal::NoProfile { .. } | Refusal::NoBoot { .. } | Refusal::NoTemplate { .. } => {
-                self.seen(labels, Event::Refused);
-                info!(%client, path, mac, query, reason = %refusal, "there was nothing for a machine");
+            Refusal::Template { kind, name, problem } => {
+                warn!(%client, path, mac, query, kind, template = name, reason = problem, "a template failed for a machine");
             }
-            Refusal::Template { .. } | Refusal::Metadata { .. } => {
-                self.seen(labels, Event::Refused);
-                warn!(%client, path, mac, query, reason = %refusal, "there was nothing for a machine");
+            Refusal::Metadata { .. } => {
+                warn!(%client, path, mac, query, reason, "there was nothing for a machine");
             }
         }
     }

@@ -168,8 +168,11 @@ pub enum Event<'a> {
     Loader(&'a str),
     /// It began to fetch an asset.
     Asset(&'a str),
-    /// It was answered 404, for a reason that is in the log.
-    Refused,
+    /// There was nothing for it; boot HTTP has logged that.
+    Refused {
+        /// Why, for the operator.
+        reason: &'a str,
+    },
 }
 
 /// The path prefix under which boot loaders are served, for firmware that boots over HTTP.

@@ -17,6 +17,7 @@ use crate::assets::ReadError;
 use crate::boot::{BlobError, Event, Fetched, Loader, LoaderClient, Questions, Seen, Whereabouts};
 use crate::sightings;
 use crate::tftp::Signature;
+use crate::timeline::Who;
 
 impl Questions for Catalog {
     fn state(&self) -> Arc<State> {
@@ -82,8 +83,10 @@ impl Questions for Catalog {
             Event::Metadata => info!(%client, mac, "a machine fetched its metadata"),
             Event::Loader(name) => info!(%client, name, "a machine fetched a boot loader"),
             Event::Asset(name) => debug!(%client, name, "a machine began to fetch an asset"),
-            Event::Refused => debug!(%client, mac, "a request was refused"),
+            // Boot HTTP has said why.
+            Event::Refused { .. } => {}
         }
+        self.note_http(&seen);
         let Some(mac) = seen.mac else { return };
         self.sightings.seen(Sighting {
             mac: mac.clone(),
@@ -93,5 +96,22 @@ impl Questions for Catalog {
             address: client.to_canonical().to_string(),
             at: sightings::now(),
         });
+    }
+}
+
+impl Catalog {
+    fn note_http(&self, seen: &Seen<'_>) {
+        let (what, detail) = match seen.event {
+            Event::Script { group, profile } => ("script", format!("group {group}, profile {profile}")),
+            Event::Held => ("held", String::new()),
+            Event::Unmatched => ("unmatched", "no group matches its labels".to_owned()),
+            Event::Config { kind, name } => ("config", format!("{} {name}", kind.name())),
+            Event::Metadata => ("metadata", String::new()),
+            Event::Loader(name) => ("loader", name.to_owned()),
+            Event::Asset(name) => ("asset", name.to_owned()),
+            Event::Refused { reason } => ("refused", reason.to_owned()),
+        };
+        let who = Who { mac: seen.mac, address: Some(seen.address.to_canonical()) };
+        self.timeline.note(who, what, &detail, sightings::now());
     }
 }

@@ -1,7 +1,7 @@
 //! What DHCP asks: the settings in force, and what is known of one machine.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
@@ -16,6 +16,7 @@ use crate::dhcp::{
     Stage, Turn,
 };
 use crate::sightings;
+use crate::timeline::Who;
 use crate::vip::View;
 
 /// A file every Raspberry Pi boot directory holds: without one there is nothing to offer a Pi.
@@ -49,6 +50,7 @@ impl Questions for Catalog {
 
     fn seen(&self, sighting: Sighting) {
         self.log(&sighting);
+        self.note_dhcp(&sighting);
         // What another node answers, that node records: three records of one packet would be two too many.
         let is_told_elsewhere = sighting.outcome == Outcome::Silent(Silence::OtherNodeAnswers);
         if sighting.stage == Stage::OperatingSystem || is_told_elsewhere {
@@ -102,6 +104,27 @@ impl Catalog {
             (_, 0) => Turn::Shared { this: self.node, nodes },
             _ => Turn::Shared { this: self.node, nodes: left },
         }
+    }
+
+    fn note_dhcp(&self, sighting: &Sighting) {
+        let Some(mac) = mac_of(sighting.mac) else { return };
+        let (now, address) = (sightings::now(), sighting.address.map(IpAddr::from));
+        let (what, came_of_it) = match &sighting.outcome {
+            _ if sighting.stage == Stage::OperatingSystem => return,
+            // The node that answers notes it. Who it is must be known here too: its next steps may come to this node.
+            Outcome::Silent(Silence::OtherNodeAnswers) => {
+                if let Some(address) = address {
+                    self.timeline.met(&mac, address, now);
+                }
+                return;
+            }
+            Outcome::Answered { boot_file, .. } => ("dhcp_answered", boot_file.as_deref().unwrap_or("no boot file")),
+            Outcome::Silent(why) => ("dhcp_silent", why.name()),
+        };
+        let stage = if sighting.stage == Stage::Ipxe { "iPXE" } else { "firmware" };
+        let architecture = sighting.architecture.map_or("unknown", Architecture::name);
+        let detail = format!("{} of {stage}, {architecture}: {came_of_it}", sighting.message);
+        self.timeline.note(Who { mac: Some(&mac), address }, what, &detail, now);
     }
 
     fn log(&self, sighting: &Sighting) {

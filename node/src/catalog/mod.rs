@@ -22,6 +22,7 @@ use crate::loaders::{Loader, Loaders};
 use crate::replication::Replicator;
 use crate::sightings::Sightings;
 use crate::tftp::{Give, LoopBreaker, Signature};
+use crate::timeline::Record;
 use crate::vip::{self, View};
 
 use gate::Gate;
@@ -57,6 +58,7 @@ pub struct Catalog {
     store: Arc<Store>,
     replicator: Replicator,
     sightings: Sightings,
+    timeline: Record,
     vip: vip::Handle,
     /// DHCP's settings as of a log index and a view of the floating address: built once per change, not per packet.
     dhcp_facts: ArcSwapOption<(LogIndex, View, Arc<Facts>)>,
@@ -85,6 +87,7 @@ impl Catalog {
             loaders,
             store,
             sightings,
+            timeline: Record::default(),
             dhcp_facts: ArcSwapOption::empty(),
             loops: Mutex::new(LoopBreaker::default()),
             dhcp_log: Mutex::new(Gate::new(gate::LINES_MAX)),
@@ -96,6 +99,12 @@ impl Catalog {
     #[must_use]
     pub fn with_copies(self, replicator: Replicator) -> Self {
         Self { replicator, ..self }
+    }
+
+    /// With a record that others read.
+    #[must_use]
+    pub fn with_timeline(self, timeline: Record) -> Self {
+        Self { timeline, ..self }
     }
 
     /// A boot loader found on this host, whatever the case of its name. BIOS loaders are found below any folder, as

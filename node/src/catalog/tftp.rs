@@ -8,8 +8,10 @@ use tracing::{debug, info, warn};
 use super::Catalog;
 use super::gate::Pass;
 use crate::assets::ReadError;
+use crate::sightings;
 use crate::tftp::names::Meaning;
-use crate::tftp::{Client, Ending, Event, Lookup, Name, Outcome, Questions, What};
+use crate::tftp::{Client, Ending, Event, Lookup, Name, Outcome, Questions, Refusal, What};
+use crate::timeline::Who;
 
 impl Questions for Catalog {
     /// An imported asset goes first, so that an operator's own iPXE replaces the packaged one; then the script and the
@@ -37,6 +39,7 @@ impl Questions for Catalog {
     }
 
     fn event(&self, event: Event) {
+        self.note_tftp(&event);
         let (client, name) = (event.client.address, event.name.as_str());
         match event.what {
             What::Started { size, blksize, windowsize } => {
@@ -66,6 +69,41 @@ impl Questions for Catalog {
 }
 
 impl Catalog {
+    fn note_tftp(&self, event: &Event) {
+        let name = &event.name;
+        let failed = |why: &str| ("tftp_failed", format!("{name}: {why}"));
+        let (what, detail) = match &event.what {
+            What::TakenOver { bytes, size } => ("tftp_taken_over", format!("{name}, from byte {bytes} of {size} on")),
+            What::Ended { ending, bytes, .. } => match ending {
+                Ending::Protocol(Outcome::Finished { .. }) => ("tftp_sent", format!("{name}, {bytes} bytes")),
+                Ending::Protocol(Outcome::Aborted { code, text }) => {
+                    failed(&format!("the machine ended it after {bytes} bytes: {code} {text}"))
+                }
+                Ending::Protocol(Outcome::NeverAnswered) => failed("the machine never answered the first packet"),
+                Ending::Protocol(Outcome::Silent) => failed(&format!("the machine fell silent after {bytes} bytes")),
+                Ending::Protocol(Outcome::TooSlow) => failed(&format!("too slow, {bytes} bytes")),
+                Ending::Protocol(Outcome::TooManyResends) => failed(&format!("the link loses too much, {bytes} bytes")),
+                Ending::SourceFailed => failed("the file cannot be read"),
+                Ending::AddressGone => failed("the address that was asked is no longer here"),
+                Ending::Stopped => failed("this node stops"),
+                // Asking for the size first, or anew, is how firmware works.
+                Ending::Protocol(Outcome::Probed) | Ending::Replaced => return,
+            },
+            What::Refused(why) => {
+                let why = match why {
+                    Refusal::NotFound => "there is no such file".to_owned(),
+                    Refusal::Busy => "not now, a limit is reached".to_owned(),
+                    Refusal::BadName(bad) => bad.to_string(),
+                    Refusal::TextMode => "too large for text mode".to_owned(),
+                };
+                ("refused", format!("TFTP {name}: {why}"))
+            }
+            What::Started { .. } => return,
+        };
+        let who = Who { mac: None, address: Some(event.client.address.ip().to_canonical()) };
+        self.timeline.note(who, what, &detail, sightings::now());
+    }
+
     fn file(&self, asset: &raft::state::Asset) -> Lookup {
         match self.store.ready(&asset.digest) {
             Ok((path, size)) => Lookup::File { path, size },

@@ -1,14 +1,16 @@
 //! Machines on the command line.
 
 use clap::Subcommand;
+use raft::types::Timestamp;
 use serde_json::Value;
 use ureq::http::Method;
 
 use super::connect::{Connection, list};
 use super::failure::Failure;
 use super::objects::{delete, get, show_list};
-use super::output::{Terminal, text};
+use super::output::{Terminal, parse, table, text};
 use super::settings::patch_of;
+use crate::times::rfc3339_millis;
 
 /// What can be done with machines.
 #[derive(Debug, Subcommand)]
@@ -47,6 +49,11 @@ pub enum Action {
         #[arg(required = true, value_name = "KEY=VALUE")]
         values: Vec<String>,
     },
+    /// Print what a machine did lately and what it got, from all nodes
+    Timeline {
+        /// MAC or UUID; a MAC need not have been seen yet
+        machine: String,
+    },
     /// Forget a machine
     Delete {
         /// MAC or UUID
@@ -81,10 +88,38 @@ pub(super) fn run(connection: &Connection, action: Action, terminal: &mut Termin
             let answer = client.send(Method::PATCH, &format!("/machines/{machine}/policy"), &[], patch.as_bytes())?;
             terminal.written(connection.format, &format!("machine/{machine}"), &answer)
         }
+        Action::Timeline { machine } => {
+            let told = parse(&client.get(&format!("/machines/{machine}/timeline"), &[])?)?;
+            let missing = text(&told["missing"]);
+            if !missing.is_empty() {
+                terminal.complain(&format!("warning: no answer from {missing}: what happened there is not shown"));
+            }
+            terminal.show(connection.format, &told, || timeline(&told))
+        }
         Action::Delete { machine } => {
             delete(&client, connection.format, "machine", &format!("/machines/{machine}"), &machine, terminal)
         }
     }
+}
+
+/// What all nodes tell, by time.
+fn timeline(told: &Value) -> String {
+    let items = |list: &Value| list.as_array().cloned().unwrap_or_default();
+    let mut rows: Vec<(u64, Vec<String>)> = Vec::new();
+    for node in items(&told["nodes"]) {
+        for event in items(&node["events"]) {
+            let [at, last, times] = ["at", "last", "times"].map(|name| event[name].as_u64().unwrap_or_default());
+            let mut detail = text(&event["detail"]);
+            if times > 1 {
+                let more = format!("({times} times, last {})", rfc3339_millis(Timestamp(last)));
+                detail = format!("{detail} {more}").trim_start().to_owned();
+            }
+            rows.push((at, vec![rfc3339_millis(Timestamp(at)), text(&node["node"]), text(&event["what"]), detail]));
+        }
+    }
+    rows.sort_by_key(|(at, _)| *at);
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|(_, row)| row).collect();
+    table(&["TIME", "NODE", "WHAT", "DETAIL"], &rows)
 }
 
 /// What differs from the default.

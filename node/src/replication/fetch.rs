@@ -14,7 +14,7 @@ use raft::types::Digest;
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::peers::{PeerError, Peers, Reply};
+use crate::peer_http::{PeerError, Peers, Reply};
 
 /// How long a transfer may make no progress before it is given up.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,17 +1,15 @@
 //! Brings every blob to every data node, and keeps it there.
 //!
 //! Level-triggered: what the nodes have agreed on says which bytes this node should hold (`plan`), the disk says which it
-//! does. `pull` fetches the difference (`queue` in which order, `fetch` from whom, `peers` over which connection),
+//! does. `pull` fetches the difference (`queue` in which order, `fetch` from whom),
 //! `books` compares, reports, withdraws and removes (`book`, one thing after the other), `garbage` decides what may go,
 //! `scrub` reads everything again at leisure. `uploads` lets others copy an upload while it comes in, `wait` holds its
 //! name back until they have, `serve` gives bytes to other nodes, `summary` counts copies.
 
 mod book;
 mod books;
-mod dial;
 mod fetch;
 mod garbage;
-mod peers;
 mod plan;
 mod pull;
 mod queue;
@@ -31,7 +29,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use raft::peer::{Credentials, PeerView};
+use raft::peer::PeerView;
 use raft::types::Digest;
 use raft::{Cluster, ProposeError};
 use tokio::sync::{Notify, Semaphore};
@@ -39,16 +37,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use fetch::FetchError;
-pub use peers::{Dial, Link};
 pub use serve::router;
 pub use status::Status;
 pub use summary::{Copies, Summary, copies, summary};
 pub use wait::CopiesError;
 
 use crate::assets::Store;
+use crate::peer_http::Peers;
 use book::Book;
 use fetch::Fetch;
-use peers::Peers;
 use uploads::Uploads;
 
 /// How long bytes stay after they were first seen without a name, so that a name taken away by mistake can be given again
@@ -114,16 +111,15 @@ impl Replicator {
         Self::with(cluster, store, None, Pace::default())
     }
 
-    /// With the other nodes reached by these credentials.
+    /// With these ways to the other nodes, which it closes when it stops.
     #[must_use]
-    pub fn new(cluster: Cluster, store: Arc<Store>, credentials: Credentials) -> Self {
-        let dial = dial::Tls { credentials, cluster: cluster.identity().cluster };
-        Self::with(cluster, store, Some(Arc::new(dial)), Pace::default())
+    pub fn new(cluster: Cluster, store: Arc<Store>, peers: Arc<Peers>) -> Self {
+        Self::with(cluster, store, Some(peers), Pace::default())
     }
 
-    /// With other nodes reached by other means, or at another pace.
+    /// At another pace.
     #[must_use]
-    pub fn with(cluster: Cluster, store: Arc<Store>, dial: Option<Arc<dyn Dial>>, pace: Pace) -> Self {
+    pub fn with(cluster: Cluster, store: Arc<Store>, peers: Option<Arc<Peers>>, pace: Pace) -> Self {
         let node = cluster.identity().node;
         // Sessions of an earlier process are not mistaken for those of this one.
         let mut first = [0; 8];
@@ -136,7 +132,7 @@ impl Replicator {
                 store,
                 node,
                 pace,
-                peers: dial.map(Peers::new),
+                peers,
                 uploads: Arc::default(),
                 sessions: AtomicU64::new(first),
                 sends: Arc::new(Semaphore::new(serve::SENDS_MAX)),

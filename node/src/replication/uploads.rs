@@ -16,9 +16,9 @@ use raft::state::Member;
 use raft::types::Digest;
 use tracing::debug;
 
-use super::peers::Reply;
 use super::{Replicator, plan};
 use crate::assets::{Declared, Follow, Origin, ReceiveError, Received, Reception, UPLOADS_MAX};
+use crate::peer_http::Reply;
 
 /// From this size on an upload is offered while it comes in, in bytes; smaller ones are fetched as quickly afterwards.
 const OFFER_BYTES_MIN: u64 = 1024 * 1024;

@@ -19,8 +19,9 @@ use crate::certs::Authority;
 use crate::config::{Config, Timing};
 use crate::loaders::Loaders;
 use crate::membership::{DataDir, Own, Standing};
+use crate::peer_http::Peers;
 use crate::replication::{self, Replicator};
-use crate::{admin, boot, dhcp, grpc, peers, sightings, tftp, vip};
+use crate::{admin, boot, dhcp, grpc, peers, sightings, tftp, timeline, vip};
 
 /// Connections from other nodes that wait to be served; more are closed and come again.
 const ARRIVING_MAX: usize = 64;
@@ -101,14 +102,18 @@ pub(super) async fn build(
     let sharing = super::handoff::sharing(&cluster, view.clone());
     let floating = vip::Floating::new(cluster.clone(), held.place, held.vip, view.clone());
     let told = floating.reporter();
-    let replicator = Replicator::new(cluster.clone(), store.clone(), credentials.clone());
+    let others = Peers::of(&cluster, credentials.clone());
+    let replicator = Replicator::new(cluster.clone(), store.clone(), others.clone());
+    let record = timeline::Record::default();
+    let timeline = timeline::Reader::new(cluster.clone(), record.clone(), others);
     let catalog = Catalog::new(cluster.clone(), place, view, loaders.clone(), store.clone(), sightings);
-    let catalog = Arc::new(catalog.with_copies(replicator.clone()));
+    let catalog = Arc::new(catalog.with_copies(replicator.clone()).with_timeline(record));
     let addresses = Addresses::new(site.addresses.clone());
     let context = admin::Context {
         health: Arc::new(move || parts_of(&parts, &told)),
         checks: checks(loaders, addresses.clone()),
         replicator: replicator.clone(),
+        timeline: timeline.clone(),
         ca: Some(Authority::open(data_dir, std::time::SystemTime::now())?.digest()?),
         ..admin::Context::new(cluster.clone(), store.clone())
     };
@@ -121,8 +126,8 @@ pub(super) async fn build(
         tls,
         credentials,
     };
-    let peers =
-        peers::router(peers::Context::new(cluster.clone(), data_dir.clone()), replication::router(replicator.clone()));
+    let for_members = replication::router(replicator.clone()).merge(timeline::router(timeline));
+    let peers = peers::router(peers::Context::new(cluster.clone(), data_dir.clone()), for_members);
     let replicator = (own.kind == NodeKind::Data).then_some(replicator);
     let said = own::announcement(config, site, own, cluster.identity());
     let admin = admin::router(context);

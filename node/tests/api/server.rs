@@ -11,6 +11,7 @@ use raft::{Cluster, EngineKind, Options};
 use raftboot::admin::{self, Checks, Context, Secret};
 use raftboot::assets::Store;
 use raftboot::https;
+use raftboot::timeline::{Reader, Record};
 use rustls::crypto::ring;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,8 @@ pub(crate) struct Server {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) cluster: Cluster,
     pub(crate) store: Arc<Store>,
+    /// Where this node's events go.
+    pub(crate) record: Record,
     /// The first token.
     pub(crate) token: String,
     agent: ureq::Agent,
@@ -109,10 +112,12 @@ impl Server {
             loader_classes: Arc::from(["bios".to_owned(), "efi-x64".to_owned()]),
             own_addresses: Arc::new(|| vec![std::net::IpAddr::from([10, 0, 0, 1])]),
         };
+        let record = Record::default();
+        context.timeline = Reader::alone(cluster.clone(), record.clone());
         let stop = CancellationToken::new();
         runtime.spawn(https::serve(listener, tls, admin::router(context), stop.clone().cancelled_owned()));
         let agent = agent(&std::fs::read(dir.path().join("ca.crt")).expect("the test's own set-up"));
-        Self { url, dir, cluster, store, token, agent, stop, runtime: Some(runtime) }
+        Self { url, dir, cluster, store, record, token, agent, stop, runtime: Some(runtime) }
     }
 
     /// One request, as the first token's bearer.

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use raft::state::Member;
-use raftboot::replication::{Dial, Link};
+use raftboot::peer_http::{Dial, Link};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 

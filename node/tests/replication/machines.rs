@@ -7,6 +7,7 @@ use raftboot::assets::Store;
 use raftboot::boot;
 use raftboot::catalog::{Catalog, Site};
 use raftboot::loaders::Loaders;
+use raftboot::peer_http::Peers;
 use raftboot::replication::{Pace, Replicator};
 use raftboot::tftp::{Client, Lookup, Name, Questions as _, Signature};
 use raftboot::vip::Handle;
@@ -41,7 +42,7 @@ impl Machines {
         let dir = tempfile::tempdir().expect("the test's own set-up");
         let cluster = rig.node(id).cluster.clone();
         let store = Arc::new(Store::open(dir.path()).expect("a store opens"));
-        let wire = Arc::new(Wire::new(rig.faults.clone()));
+        let wire = Peers::new(Arc::new(Wire::new(rig.faults.clone())));
         let replicator = Replicator::with(cluster.clone(), store.clone(), Some(wire), Pace::default());
         let site = Site { address: Ipv4Addr::LOCALHOST, http_port: 8080 };
         let (sightings, _reporter) = raftboot::sightings::channel();

@@ -21,6 +21,7 @@ use raft::{Cluster, EngineKind, Options};
 use raftboot::admin::{self, Context};
 use raftboot::assets::Store;
 use raftboot::https;
+use raftboot::peer_http::Peers;
 use raftboot::replication::{self, Pace, Replicator};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use serde_json::Value;
@@ -177,10 +178,10 @@ impl Rig {
         let cluster = Cluster::open_tuned(options, tuning()).expect("a node opens");
         let store = Arc::new(Store::open(self.dirs[&id].path()).expect("a store opens"));
         let replicator = if self.tls {
-            Replicator::new(cluster.clone(), store.clone(), credentials)
+            Replicator::new(cluster.clone(), store.clone(), Peers::of(&cluster, credentials))
         } else {
             let wire = Wire::new(self.faults.clone());
-            Replicator::with(cluster.clone(), store.clone(), Some(Arc::new(wire)), self.pace)
+            Replicator::with(cluster.clone(), store.clone(), Some(Peers::new(Arc::new(wire))), self.pace)
         };
         let stop = CancellationToken::new();
         let router = replication::router(replicator.clone());

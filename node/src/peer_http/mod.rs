@@ -1,5 +1,7 @@
 //! HTTP to other nodes: connections that are kept for the next request, and bodies that are read without surprises.
 
+mod dial;
+
 use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
@@ -13,6 +15,8 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use raft::Cluster;
+use raft::peer::Credentials;
 use raft::state::Member;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
@@ -25,7 +29,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a node may take to begin its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a node may be silent within an answer.
-pub(super) const SILENCE_MAX: Duration = Duration::from_secs(10);
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// How many idle connections are kept to one node.
 const IDLE_MAX: usize = 4;
 
@@ -43,7 +47,7 @@ type Sender = http1::SendRequest<Empty<Bytes>>;
 
 /// Why a node did not give what was asked for.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum PeerError {
+pub enum PeerError {
     /// It cannot be reached, or fell silent.
     #[error("{0}")]
     Unreachable(String),
@@ -59,7 +63,7 @@ impl PeerError {
 }
 
 /// The ways to all other nodes.
-pub(super) struct Peers {
+pub struct Peers {
     dial: Arc<dyn Dial>,
     idle: Mutex<HashMap<u64, Vec<Sender>>>,
     connections: TaskTracker,
@@ -67,13 +71,21 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    pub(super) fn new(dial: Arc<dyn Dial>) -> Arc<Self> {
+    /// Over TLS with certificates on both sides, as a member of that cluster.
+    #[must_use]
+    pub fn of(cluster: &Cluster, credentials: Credentials) -> Arc<Self> {
+        Self::new(Arc::new(dial::Tls { credentials, cluster: cluster.identity().cluster }))
+    }
+
+    /// By other means.
+    #[must_use]
+    pub fn new(dial: Arc<dyn Dial>) -> Arc<Self> {
         let (idle, connections, stop) = (Mutex::default(), TaskTracker::new(), CancellationToken::new());
         Arc::new(Self { dial, idle, connections, stop })
     }
 
     /// Closes every connection.
-    pub(super) async fn close(&self) {
+    pub async fn close(&self) {
         self.stop.cancel();
         self.idle().clear();
         self.connections.close();
@@ -85,7 +97,10 @@ impl Peers {
     }
 
     /// One request without a body. `range` is first and last byte.
-    pub(super) async fn ask(
+    ///
+    /// # Errors
+    /// Why there is no answer; an answer of any status is one.
+    pub async fn ask(
         self: &Arc<Self>,
         member: &Member,
         method: Method,
@@ -147,7 +162,7 @@ impl Peers {
 }
 
 /// An answer whose body is still to be read.
-pub(super) struct Reply {
+pub struct Reply {
     answer: Response<Incoming>,
     sender: Option<Sender>,
     peers: Arc<Peers>,
@@ -155,16 +170,20 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    pub(super) fn status(&self) -> StatusCode {
+    /// What it says in one number.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
         self.answer.status()
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    /// One of its headers, if it is there and text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.answer.headers().get(name)?.to_str().ok()
     }
 
     /// Reads an answer that is of no interest to its end, so that the connection serves again.
-    pub(super) async fn dismiss(mut self) {
+    pub async fn dismiss(mut self) {
         // An answer without interest is a sentence or two.
         for _ in 0..8 {
             match self.next().await {
@@ -175,7 +194,10 @@ impl Reply {
     }
 
     /// The next bytes of the body; `None` at its end.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, PeerError> {
+    ///
+    /// # Errors
+    /// If it broke off or fell silent.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, PeerError> {
         loop {
             let silent = |_| PeerError::Unreachable(format!("it was silent for {} s", SILENCE_MAX.as_secs()));
             match timeout(SILENCE_MAX, self.answer.body_mut().frame()).await.map_err(silent)? {

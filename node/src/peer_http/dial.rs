@@ -11,7 +11,7 @@ use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::peers::{Dial, Link};
+use super::{Dial, Link};
 
 /// TLS with certificates on both sides.
 pub(super) struct Tls {
