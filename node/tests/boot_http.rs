@@ -271,11 +271,16 @@ fn a_config_that_fails_is_a_404_and_the_next_request_is_served() {
         }),
         group("g", "p", &[], ""),
         template("generic", "g", "{{.missing}}"),
-        template("ignition", "b.yaml", "variant: fcos\nversion: 1.5.0\n"),
+        template("ignition", "b.yaml", "variant: fcos\nversion: 99.0.0\n"),
     ]);
     for path in ["/generic", "/ignition", "/cloud", "/grub"] {
         let answer = rig.get(path);
         assert_eq!((answer.status, answer.text().as_str()), (404, "404 page not found\n"), "{path}");
+    }
+    let seen = rig.seen();
+    for (at, template) in ["generic template `g`: ", "ignition template `b.yaml`: "].into_iter().enumerate() {
+        let want = format!("    127.0.0.1 Refused {{ reason: \"{template}");
+        assert!(seen[at].starts_with(&want), "{seen:?}");
     }
     rig.apply(vec![template("generic", "g", "hostname: {{.request.query.h}} at ${base_url}\n")]);
     let want = format!("hostname: n1 at http://{}\n", rig.address);

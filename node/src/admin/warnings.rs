@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use raft::command::Edit;
-use raft::state::{ADDRESS_LABEL, Group, Profile, Ruled, ScriptStyle, State, TemplateKind, Test};
+use raft::state::{
+    ADDRESS_LABEL, Group, Profile, Ruled, ScriptStyle, State, TemplateKind, Test, impossible_alternatives,
+};
 use serde::Serialize;
 
 use super::Checks;
@@ -34,6 +36,7 @@ pub(super) fn of<'a>(edits: impl IntoIterator<Item = &'a Edit>, state: &State, c
             Edit::PutGroup(group) | Edit::PutRuledGroup(Ruled(group)) => {
                 of_group(group, state, &mut warnings);
                 of_labels(group, state, &mut warnings);
+                of_impossible(group, &mut warnings);
                 of_tie(group, state, &mut ties, &mut warnings);
             }
             Edit::PutProfile(profile) => of_profile(profile, state, &mut warnings),
@@ -188,6 +191,52 @@ fn of_labels(group: &Group, state: &State, warnings: &mut Vec<Warning>) {
     }
 }
 
+/// Conditions that no machine can meet, whatever it says.
+fn of_impossible(group: &Group, warnings: &mut Vec<Warning>) {
+    let object = || format!("group/{}", group.id);
+    for number in impossible_alternatives(group) {
+        let message =
+            "no machine can meet it: no value that it lists, or that the selector asks for, passes its other tests";
+        let hint = "correct the tests of that label, or remove the alternative";
+        warnings.push(Warning { object: object(), field: format!("match[{number}]"), message: message.into(), hint });
+    }
+    for (number, alternative) in group.rules.iter().enumerate() {
+        for (label, condition) in alternative.iter().filter(|(label, _)| label.eq_ignore_ascii_case("mac")) {
+            for test in condition.iter().filter(|test| matches!(test, Test::Glob(_))) {
+                let Some(at) = test.values().iter().position(|pattern| !fits_some_mac(pattern)) else { continue };
+                let field = format!("match[{number}].{label}.glob[{at}]");
+                let message = "no MAC address fits this pattern".to_owned();
+                let hint = "MAC addresses are compared as 52:54:00:12:34:56, pattern and all: write 52:54:00:*";
+                warnings.push(Warning { object: object(), field, message, hint });
+            }
+        }
+    }
+}
+
+/// How long a MAC address is as it is compared: six pairs of digits with colons between them.
+const MAC_LETTERS: usize = 17;
+
+/// Whether there is a MAC address that a pattern fits.
+fn fits_some_mac(pattern: &str) -> bool {
+    // How many letters of an address what was read of the pattern can stand for.
+    let mut reached = [false; MAC_LETTERS + 1];
+    reached[0] = true;
+    for letter in pattern.chars() {
+        let fits = |at: usize| match letter {
+            '?' => true,
+            ':' | '-' => at % 3 == 2,
+            other => at % 3 != 2 && other.is_ascii_hexdigit(),
+        };
+        let before = reached;
+        let mut any_before = false;
+        for (at, now) in reached.iter_mut().enumerate() {
+            any_before |= before[at];
+            *now = if letter == '*' { any_before } else { at > 0 && before[at - 1] && fits(at - 1) };
+        }
+    }
+    reached[MAC_LETTERS]
+}
+
 fn of_profile(profile: &Profile, state: &State, warnings: &mut Vec<Warning>) {
     let object = || format!("profile/{}", profile.id);
     for (field, kind, name) in references(profile) {
@@ -222,6 +271,41 @@ fn asset_of(line: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn conditions_that_nothing_can_meet_are_told() {
+        for (pattern, fits) in [
+            ("52:54:00:*", true),
+            ("52-54-*", true),
+            ("*:5?", true),
+            ("*", true),
+            ("B8:CE:F6:??:??:??", true),
+            ("525400*", false),
+            ("52:54:00", false),
+            ("*:zz:*", false),
+            ("??????????????????*", false),
+            ("", false),
+        ] {
+            assert_eq!(fits_some_mac(pattern), fits, "{pattern}");
+        }
+        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let rule = |label: &str, tests: Vec<Test>| raft::state::Alternative::from([(label.to_owned(), tests)]);
+        let group = Group {
+            id: "g".into(),
+            selector: [("os".to_owned(), "x".to_owned())].into(),
+            rules: vec![
+                rule("serial", vec![Test::In(texts(&["a", "b"])), Test::NotIn(texts(&["b"]))]),
+                rule("serial", vec![Test::In(texts(&["a"])), Test::NotIn(texts(&["a"]))]),
+                rule("os", vec![Test::Glob(texts(&["y*"]))]),
+                rule("mac", vec![Test::Glob(texts(&["52:54:*", "525400*"]))]),
+            ],
+            ..Group::default()
+        };
+        let mut warnings = Vec::new();
+        of_impossible(&group, &mut warnings);
+        let fields: Vec<&str> = warnings.iter().map(|warning| warning.field.as_str()).collect();
+        assert_eq!(fields, ["match[1]", "match[2]", "match[3].mac.glob[1]"]);
+    }
 
     #[test]
     fn an_asset_is_recognised_where_it_is_ours() {

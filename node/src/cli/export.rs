@@ -91,7 +91,12 @@ pub(super) fn run(connection: &Connection, action: &Action, terminal: &mut Termi
     if left_out.is_empty() {
         return Ok(());
     }
-    let hint = "the others were written: give these other names here, and export again with --force";
+    // Another name helps only who was left out for the name; each problem has a hint of its own above.
+    let hint = if left_out.iter().all(Problem::is_of_name) {
+        "the others were written: give these other names here, and export again with --force"
+    } else {
+        "the others were written: do what is said above, and export again with --force"
+    };
     Err(Failure::new(format!("{} objects were left out, see above", left_out.len()), hint))
 }
 

@@ -30,6 +30,14 @@ pub struct Problem {
     pub hint: String,
 }
 
+impl Problem {
+    /// Whether another name would do.
+    #[must_use]
+    pub fn is_of_name(&self) -> bool {
+        [RENAME, NO_SLASH].contains(&self.hint.as_str())
+    }
+}
+
 /// The files of a directory.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -69,7 +77,7 @@ pub fn plan(objects: &Objects, base_url: Option<&str>) -> Plan {
         let object = format!("group/{}", group.id);
         if group.id.contains('/') {
             let message = "matchbox does not look into sub-folders of `groups`";
-            plan.leave_out(object, message, "give the group a name without a slash");
+            plan.leave_out(object, message, NO_SLASH);
             continue;
         }
         if !group.rules.is_empty() {
@@ -98,6 +106,7 @@ pub fn plan(objects: &Objects, base_url: Option<&str>) -> Plan {
 }
 
 const RENAME: &str = "give it another name";
+const NO_SLASH: &str = "give the group a name without a slash";
 
 impl Plan {
     fn file(&mut self, object: String, path: Result<String, String>, content: Vec<u8>) {
@@ -230,6 +239,7 @@ mod tests {
         let group = Group { id: "g".into(), profile: "p".into(), rules, ..Group::default() };
         let plan = plan(&Objects { groups: vec![group], ..Objects::default() }, None);
         assert!(plan.files.is_empty() && plan.left_out[0].message.contains("`match`"), "{:?}", plan.left_out);
+        assert!(!plan.left_out[0].is_of_name());
     }
 
     #[test]

@@ -221,7 +221,7 @@ fn a_dnsmasq_configuration_is_told_line_by_line() {
     let read = Config::parse(&config.join("\n")).unwrap();
     assert_eq!((read.boot_http.port(), read.interface.as_deref()), (80, Some("eth1")));
     // Together with what a node has anyway.
-    Config::parse(&format!("name = \"n1\"\n{}\n[tls]\nnames = []\n", config.join("\n"))).unwrap();
+    Config::parse(&format!("name = \"n1\"\n{}\n[tls]\nnames = [\"boot.lab\"]\n", config.join("\n"))).unwrap();
     assert!(
         run(&["import", "dnsmasq", "/nonexistent"]).failed(1).contains("/nonexistent cannot be read: No such file")
     );
@@ -315,6 +315,7 @@ fn an_export_destroys_nothing_and_says_what_it_leaves() {
     assert_eq!(said.code, 1);
     assert!(said.error.contains("changed: profile/url: it names `${base_url}`"), "{}", said.error);
     assert!(said.error.contains("left out: group/team/g: matchbox does not look into sub-folders"), "{}", said.error);
+    assert!(said.error.contains("give these other names here"), "{}", said.error);
     bench.run(&["group", "delete", "team/g"]).ok();
     bench.run(&["export", "matchbox", &target, "--force", "--base-url", "http://10.0.20.5:8080"]).ok();
     let profile = tree(Path::new(&target)).remove("profiles/url.json").unwrap();

@@ -44,7 +44,7 @@ pub use replays::REPLAYS_BYTES_MAX;
 pub use rules::{Alternative, Condition, Ruled, Test};
 pub use select::{SelectorIndex, normal_selector};
 pub use validate::{NAME_BYTES_MAX, SIGHTINGS_MAX, TEMPLATE_BYTES_MAX, check_edit};
-pub use ways::{WAYS_BYTES_MAX, WAYS_MAX};
+pub use ways::{WAYS_BYTES_MAX, WAYS_MAX, impossible_alternatives};
 
 use self::condition::Facts;
 use crate::command::Outcome;

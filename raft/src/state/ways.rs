@@ -151,6 +151,18 @@ fn combinations(group: &Group, rule: &Alternative) -> usize {
     lists(group, rule).map(|(_, values)| values.len()).fold(1, usize::saturating_mul)
 }
 
+/// The alternatives of a group that nothing can meet, counted from 0: none of the values they list, or that the selector
+/// fixes, passes their other tests.
+#[must_use]
+pub fn impossible_alternatives(group: &Group) -> Vec<u32> {
+    let Some(selector) = normal_selector(&group.selector) else { return Vec::new() };
+    let is_impossible = |(number, rule): &(u32, &Alternative)| {
+        let asked = Asked::of(&selector, Some((*number, *rule)));
+        asked.is_none_or(|asked| asked.exact.values().any(BTreeSet::is_empty))
+    };
+    (0_u32..).zip(&group.rules).filter(is_impossible).map(|(number, _)| number).collect()
+}
+
 /// Whether some way of the group may ask more than exact values.
 #[must_use]
 pub(super) fn has_patterns(group: &Group) -> bool {
