@@ -353,7 +353,10 @@ mod tests {
         assert_eq!([digest_of(&[ask]), digest_of(&[answer])], LATER);
     }
 
-    const LATER: [&str; 2] = ["", ""];
+    const LATER: [&str; 2] = [
+        "fb505a3967d1b1d75cf65afa3764199526202fa0fd0a3cd848e434b3556e5dd9",
+        "32dc7e66bf59327a40c2691e5bd756a4cd6d0aee6383ec1aa3d4e71d792fbff8",
+    ];
 
     /// sha256 over the frames: hellos, welcomes, asks, answers.
     const GOLDEN: [&str; 4] = [

@@ -30,6 +30,8 @@ enum Version {
 
 /// The newest version whose every field is known.
 const KNOWN_MINOR_MAX: u8 = 4;
+/// How a later one is read: with every field there is.
+const LATER_MINOR: u8 = u8::MAX;
 
 /// Checks a config by the rules of its version.
 ///
@@ -39,8 +41,8 @@ pub(super) fn check(stored: &[u8]) -> Result<(), String> {
     let text = go_text(stored);
     match version_of(&text)? {
         Version::Known(minor) => read(&text, minor).map(drop),
-        // Later versions of the spec add to it.
-        Version::Later => read(&text, KNOWN_MINOR_MAX).map(drop),
+        // Later versions of the spec add to it, and lift some of its limits.
+        Version::Later => read(&text, LATER_MINOR).map(drop),
         Version::Earlier => Ok(()),
     }
 }

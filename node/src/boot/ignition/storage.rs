@@ -27,7 +27,7 @@ pub(super) fn check_storage(storage: &Item, minor: u8) -> Check {
     unique(storage, "disks", "device")?;
     each(storage, "filesystems", check_filesystem)?;
     unique(storage, "filesystems", "device")?;
-    each(storage, "luks", check_luks)?;
+    each(storage, "luks", |luks| check_luks(luks, minor))?;
     unique(storage, "luks", "name")?;
     each(storage, "raid", check_raid)?;
     unique(storage, "raid", "name")
@@ -191,7 +191,10 @@ fn check_filesystem(filesystem: &Item) -> Check {
     Ok(())
 }
 
-fn check_luks(luks: &Item) -> Check {
+/// Later versions than 3.4 know more pins.
+const PINS_KNOWN_UNTIL: u8 = 4;
+
+fn check_luks(luks: &Item, minor: u8) -> Check {
     if luks.text("name").is_some_and(|name| name.contains('/')) {
         return Err("name: a slash in it".into());
     }
@@ -214,7 +217,7 @@ fn check_luks(luks: &Item) -> Check {
         if pin.is_empty() && config.is_empty() && !custom.is_true("needsNetwork") {
             return Ok(());
         }
-        if !matches!(pin, "tpm2" | "tang" | "sss") {
+        if minor <= PINS_KNOWN_UNTIL && !matches!(pin, "tpm2" | "tang" | "sss") {
             return Err("custom.pin: none of tpm2, tang, sss".into());
         }
         if config.is_empty() {
