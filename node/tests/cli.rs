@@ -344,8 +344,9 @@ fn a_matchbox_directory_is_taken_over_as_one_change() {
     let binary = bench.server.get("/api/v1/templates/cloud/binary?content=true").bytes;
     assert_eq!(binary, [0xff, 0x00]);
     assert!(bench.run(&["import", "matchbox", dir, "--replace"]).ok().contains("7 unchanged, 0 deleted"));
-    let gone = bench.run(&["import", "matchbox", "/nonexistent"]).failed(1);
-    assert!(gone.contains("/nonexistent") && gone.contains("No such file"), "{gone}");
+    let nowhere = bench.files.path().join("nowhere");
+    let gone = bench.run(&["import", "matchbox", nowhere.to_str().unwrap()]).failed(1);
+    assert!(gone.contains("nowhere") && gone.contains("No such file"), "{gone}");
 }
 
 #[test]

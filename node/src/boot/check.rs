@@ -72,6 +72,17 @@ pub fn check_config(name: &str, content: &[u8]) -> Result<(), ConfigProblem> {
     if unknown.is_empty() { Ok(()) } else { Err(ConfigProblem::Unknown(some(&unknown, "; "))) }
 }
 
+/// What machines get of an Ignition or Butane config, if that can be told without rendering it; `None` if not, or if they get
+/// nothing.
+#[must_use]
+pub fn config_served(name: &str, content: &[u8]) -> Option<Vec<u8>> {
+    match is_butane(name) {
+        true if content.windows(2).any(|pair| pair == b"{{") => None,
+        true => butane::translate(content).ok(),
+        false => ignition::reserialise(content).ok(),
+    }
+}
+
 /// The first few, and how many more.
 fn some(all: &[String], between: &str) -> String {
     let named = all.iter().take(UNKNOWN_NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(between);

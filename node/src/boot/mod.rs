@@ -46,7 +46,7 @@ use raft::state::{State, TemplateKind};
 use raft::types::{Digest, Mac};
 
 pub use body::Body;
-pub use check::{ConfigProblem, check_config, check_template};
+pub use check::{ConfigProblem, check_config, check_template, config_served};
 pub use labels::Labels;
 pub use nodes::{Whereabouts, for_questions};
 pub use script::autoexec;

@@ -5,6 +5,8 @@
 
 use raft::state::{Group, normal_selector};
 
+use crate::boot::config_served;
+
 /// What a machine asks for once its group is known; assets are asked for by name.
 pub const PATHS: [&str; 6] = ["/ipxe", "/grub", "/ignition", "/generic", "/cloud", "/metadata"];
 
@@ -64,6 +66,12 @@ pub fn compare(path: &str, old: &Answer, new: &Answer) -> Outcome {
         "/grub" => lines(&old.body, &new.body, true),
         "/ignition" if is_hollow(&old.body) && old.body != new.body => {
             Outcome::Differs("the old one answers an empty Ignition config, this one the config".into())
+        }
+        // By a name that says so, a config is read and written anew, as matchbox does with every one.
+        "/ignition" if old.body != new.body && config_served("a.ign", &new.body).as_ref() == Some(&old.body) => {
+            Outcome::Meant(
+                "this one answers the config as it was written, the old one wrote it anew as spec 3.4.0".into(),
+            )
         }
         _ if old.media != new.media => {
             Outcome::Differs(format!("Content-Type was `{}`, is `{}`", old.media, new.media))
@@ -252,6 +260,11 @@ mod tests {
             &answer(200, r#"{"ignition":{"version":"3.5.0"}}"#),
             "an empty Ignition config, this one the config",
         );
+        let written = r#"{"ignition": {"version": "3.2.0"}, "passwd": {"users": [{"name": "core"}]}}"#;
+        let anew = String::from_utf8(config_served("a.ign", written.as_bytes()).unwrap()).unwrap();
+        assert!(anew.contains("3.4.0"), "{anew}");
+        check("/ignition", &answer(200, &anew), &answer(200, written), "Meant");
+        check("/ignition", &answer(200, &anew), &answer(200, &written.replace("core", "root")), "line 1");
         check("/ipxe", &answer(404, ""), &answer(200, LEAVE), "Meant");
         check("/ipxe", &answer(404, ""), &answer(200, NEW), "answers 404, this one 200");
     }

@@ -137,6 +137,10 @@ impl Looking<'_> {
         self.say(Verdict::LookAt, "", "", message, hint);
         let message = "`/metadata` is sorted here; matchbox's order is another with every request";
         self.say(Verdict::LookAt, "", "", message, "");
+        if self.import.templates.iter().any(|template| template.kind == TemplateKind::Ignition) {
+            let message = "Ignition configs are served as they were written; matchbox writes them anew as spec 3.4.0";
+            self.say(Verdict::LookAt, "", "", message, hint);
+        }
     }
 
     fn files(&mut self, root: &Path) {

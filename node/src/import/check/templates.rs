@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use raft::state::{Template, TemplateKind};
 
 use super::{Looking, Verdict, below, references};
-use crate::boot::{ConfigProblem, check_config, check_template};
+use crate::boot::{ConfigProblem, check_config, check_template, config_served};
 use crate::go_json::{fields, folded, go_text};
 
 /// The versions of Ignition that matchbox reads; of any other it makes an empty config.
@@ -66,15 +66,14 @@ impl Looking<'_> {
             (Err(ConfigProblem::Broken(error)), false) => {
                 (Verdict::LookAt, format!("here machines get 404, because {error}; there most likely too"), SEE_THERE)
             }
-            (Ok(()), true) => match version(content) {
+            (Ok(()), _) => match config_served(name, content).and_then(|served| version(&served)) {
                 Some(version) if !IGNITION_VERSIONS.contains(&version.as_str()) => (
                     Verdict::Differs,
-                    format!("Ignition {version} is served as it is stored; matchbox answers an empty config (200)"),
+                    format!("Ignition {version} is served here; matchbox answers an empty config (200)"),
                     "machines get it from now on: is it what they are meant to get?",
                 ),
                 _ => return,
             },
-            (Ok(()), false) => return,
         };
         self.say(verdict, object, "content", message, hint);
     }

@@ -139,13 +139,8 @@ fn templates_that_matchbox_served_otherwise_are_told() {
     use TemplateKind::{Cloud, Generic, Ignition};
     for (kind, name, content, want) in [
         (Ignition, "a.ign", r#"{"ignition":{"version":"3.3.0"}}"#, ""),
-        (
-            Ignition,
-            "a.ign",
-            r#"{"Ignition":{"Version":"3.5.0"}}"#,
-            "Differs … Ignition 3.5.0 is served as it is stored",
-        ),
-        (Ignition, "a.ignition", r#"{"ignition":{"version":"2.2.0"}}"#, "Differs … Ignition 2.2.0 is served"),
+        (Ignition, "a.ign", r#"{"Ignition":{"Version":"3.5.0"}}"#, "Differs … Ignition 3.5.0 is served here"),
+        (Ignition, "a.ignition", r#"{"ignition":{"version":"2.2.0"}}"#, "Differs … Ignition 2.2.0 is served here"),
         (Ignition, "a.ign", "{", "Differs … matchbox answers an empty config (200)"),
         (Ignition, "a.ign", r#"{"ignition":{"version":"3.3.0"},"storrage":{}}"#, "LookAt … storrage"),
         (Ignition, "a.yaml", "variant: fcos\nversion: 1.5.0\n", ""),
@@ -175,6 +170,9 @@ fn templates_that_matchbox_served_otherwise_are_told() {
             "Differs … storage.trees[0]",
         ),
         (Ignition, "a.yaml", "variant: openshift\nversion: 4.14.0\n", "Differs … variant: `openshift`"),
+        (Ignition, "a.yaml", "variant: fcos\nversion: 1.5.0\n", ""),
+        (Ignition, "a.yaml", "variant: fcos\nversion: 1.6.0\n", "Differs … Ignition 3.5.0 is served here"),
+        (Ignition, "a.yaml", "variant: fcos\nversion: {{.version}}\n", ""),
         (Generic, "a", "{{if}}", "LookAt … it cannot be rendered"),
         (Generic, "a", "#!ipxe\necho {{.request.query.serial}}\n", "LookAt … a script that uses what the request says"),
         (Generic, "a", "name: {{.request.query.serial}}\n", ""),
