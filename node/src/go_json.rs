@@ -62,6 +62,28 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 /// How many members of an object are looked at; matchbox knows six.
 const FIELDS_MAX: usize = 1024;
 
+/// Adds a text in quotes, as Go writes it: `<`, `>`, `&` and the two line separators are escaped, other letters are left as
+/// they are.
+pub fn write_text(text: &str, out: &mut String) {
+    out.push('"');
+    for letter in text.chars() {
+        match letter {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\x1f' => {
+                out.push_str(&format!("\\u{:04x}", u32::from(letter)));
+            }
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+}
+
 /// The text Go sees: bytes that are not UTF-8, and escapes that are half of a surrogate pair, read as U+FFFD.
 #[must_use]
 pub fn go_text(bytes: &[u8]) -> String {

@@ -24,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("matchbox_json", &["go_json", "match_json"]),
     ("match_json", &[]),
     ("import", &["boot", "certs", "dhcp", "go_json", "matchbox_json", "template"]),
-    ("export", &[]),
+    ("export", &["go_json"]),
     ("sightings", &[]),
     ("times", &[]),
     ("peer_http", &[]),

@@ -75,11 +75,12 @@ pub(super) async fn apply(
     let bytes = whole(&headers, body, APPLY_BYTES_MAX).await?;
     let reader = context.clone();
     let asked = write.clone();
-    let (change, digest, dry_run, single, repeated) = blocking(move || {
+    let (change, digest, dry_run, single, repeated, judged) = blocking(move || {
         let request: Request = json::read(&bytes)?;
         let (dry_run, single, digest) = (request.dry_run, request.allow_single_copy, Digest::of(&bytes));
         let repeated = !dry_run && asked.is_repeated(&reader, digest);
-        Ok((change_of(&reader, &caller, request, repeated)?, digest, dry_run, single, repeated))
+        let judged = !repeated && templates::judged(&reader.cluster.read(), request.allow_unusable);
+        Ok((change_of(&reader, &caller, request, repeated)?, digest, dry_run, single, repeated, judged))
     })
     .await?;
     // What an earlier change removed is not known any more, only how much it was.
@@ -95,6 +96,7 @@ pub(super) async fn apply(
         }
         write.commit(&context, change, digest, place).await?
     };
+    let context = if judged { context.without_template_check() } else { context };
     blocking(move || Ok(view::answer(&report(&context, &done, &edits, doomed, dry_run)))).await
 }
 
@@ -157,6 +159,7 @@ fn change_of(context: &Context, caller: &Caller, request: Request, repeated: boo
         }
     }
     let state = context.cluster.read();
+    let judged = templates::judged(&state, request.allow_unusable);
     let mut edits: Vec<GuardedEdit> = Vec::with_capacity(request.items.len());
     let mut errors = Vec::new();
     let mut first_of: BTreeMap<RecordKey, usize> = BTreeMap::new();
@@ -165,9 +168,7 @@ fn change_of(context: &Context, caller: &Caller, request: Request, repeated: boo
             match &edit.edit {
                 // As on their own path.
                 Edit::PutSettings(_) => caller.must_be(Role::Admin).map_err(|error| error.at("kind"))?,
-                Edit::PutTemplate(template) => {
-                    templates::usable(context, &state, template, repeated || request.allow_unusable)?;
-                }
+                Edit::PutTemplate(template) if judged && !repeated => templates::usable(context, template)?,
                 _ => {}
             }
             let before = key_of(&edit.edit).and_then(|key| first_of.insert(key.clone(), at).map(|first| (key, first)));

@@ -99,6 +99,12 @@ impl Context {
             revoking: Arc::default(),
         }
     }
+
+    /// The same for templates that have been judged already: translating one twice would take twice as long.
+    fn without_template_check(self) -> Self {
+        let checks = Checks { template: Checks::default().template, ..self.checks };
+        Self { checks, ..self }
+    }
 }
 
 /// How one part of a node is.

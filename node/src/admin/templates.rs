@@ -100,25 +100,27 @@ pub(super) async fn write(
     let content = whole(&headers, body, TEMPLATE_BYTES_MAX).await?;
     let digest = Digest::of(&content);
     let template = Template { kind, name, content };
-    let (checked, reader) = (template, context.clone());
-    let template = blocking(move || {
-        usable(&reader, &reader.cluster.read(), &checked, about.allow_unusable)?;
-        Ok(checked)
-    })
-    .await?;
+    if !judged(&context.cluster.read(), about.allow_unusable) {
+        return write.one(&context, Edit::PutTemplate(template), digest).await;
+    }
+    let reader = context.clone();
+    let template = blocking(move || usable(&reader, &template).map(|()| template)).await?;
+    let context = context.without_template_check();
     write.one(&context, Edit::PutTemplate(template), digest).await
 }
 
-/// Refuses a template of which no machine could be given anything, unless that is allowed, or matchbox is to be matched to the
-/// byte: it stores anything.
+/// Whether templates are refused when they are unusable, so that nothing is left to warn of. Where matchbox is to be matched
+/// to the byte they are not: it stores anything.
+pub(super) fn judged(state: &raft::state::State, allow_unusable: bool) -> bool {
+    let exact = state.settings().is_some_and(|settings| settings.value.script_style == ScriptStyle::Matchbox);
+    !allow_unusable && !exact
+}
+
+/// Refuses a template of which no machine could be given anything.
 ///
 /// # Errors
 /// `unusable_template`, with the place in it.
-pub(super) fn usable(context: &Context, state: &raft::state::State, template: &Template, allow: bool) -> Answer<()> {
-    let exact = state.settings().is_some_and(|settings| settings.value.script_style == ScriptStyle::Matchbox);
-    if allow || exact {
-        return Ok(());
-    }
+pub(super) fn usable(context: &Context, template: &Template) -> Answer<()> {
     let checked = (context.checks.template)(template.kind, &template.name, &template.content);
     checked.map_err(|problem| {
         let hint =

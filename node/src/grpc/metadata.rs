@@ -1,10 +1,8 @@
 //! Metadata of groups as matchbox reads and answers it: a JSON object, written anew as Go writes JSON. Pure.
 
-use std::fmt::Write as _;
-
 use serde_json::{Map, Number, Value};
 
-use crate::go_json::go_text;
+use crate::go_json::{go_text, write_text};
 
 /// What is stored of metadata as it was sent: the text of an object, or nothing.
 ///
@@ -39,7 +37,7 @@ fn write(out: &mut String, value: &Value, exact: bool) {
         Value::Null => out.push_str("null"),
         Value::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
         Value::Number(number) => out.push_str(&number_text(number, exact)),
-        Value::String(text) => write_text(out, text),
+        Value::String(text) => write_text(text, out),
         Value::Array(items) => {
             out.push('[');
             for (at, item) in items.iter().enumerate() {
@@ -56,34 +54,13 @@ fn write(out: &mut String, value: &Value, exact: bool) {
                 if at > 0 {
                     out.push(',');
                 }
-                write_text(out, key);
+                write_text(key, out);
                 out.push(':');
                 write(out, item, exact);
             }
             out.push('}');
         }
     }
-}
-
-/// Go's `encoding/json`: `<`, `>`, `&` and the two line separators are escaped, other text is left as it is.
-fn write_text(out: &mut String, text: &str) {
-    out.push('"');
-    for letter in text.chars() {
-        match letter {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(letter));
-            }
-            other => out.push(other),
-        }
-    }
-    out.push('"');
 }
 
 /// Fixed notation from 1e-6 up to 1e21, as ECMAScript and Go write numbers; else the shortest exponent.

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::schema::{Field, Kind};
-use crate::go_json::{fields, folded};
+use crate::go_json::{fields, folded, write_text};
 
 /// A value that fits its schema; objects hold only the fields that are to be written, in order.
 #[derive(Debug, Clone, PartialEq)]
@@ -178,24 +178,4 @@ impl Item {
             }
         }
     }
-}
-
-fn write_text(text: &str, out: &mut String) {
-    out.push('"');
-    for letter in text.chars() {
-        match letter {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\x1f' => {
-                out.push_str(&format!("\\u{:04x}", u32::from(letter)));
-            }
-            other => out.push(other),
-        }
-    }
-    out.push('"');
 }
