@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod assets;
 pub mod boot;
+pub mod callers;
 pub mod catalog;
 pub mod certs;
 pub mod cli;
@@ -28,6 +29,7 @@ pub mod peer_http;
 pub mod peers;
 pub mod rendezvous;
 pub mod replication;
+pub mod rotation;
 pub mod run;
 pub mod sightings;
 pub mod tasks;

@@ -326,5 +326,7 @@ fn the_log_names_who_changed_something() {
     let resources = example();
     resources[0].0.create(&mut client);
     let shown: Value = node.cli(&node, &["profile", "get", &resources[0].0.name, "-o", "json"]).json();
-    assert_eq!(shown["updated_by"], "grpc:terraform", "{shown}");
+    let actor = shown["updated_by"].as_str().expect("a text");
+    let serial = actor.strip_prefix("grpc:terraform/").expect("its name");
+    assert_eq!(serial, raftboot::certs::Facts::of_file(&certificates(&node).join("client.crt")).expect("a certificate").serial);
 }

@@ -10,12 +10,15 @@ mod auth;
 mod blobs;
 mod body;
 pub mod bootstrap;
+mod ca;
+mod certificates;
 mod clock;
 mod cluster;
 mod cluster_settings;
 mod document;
 mod drain;
 mod error;
+mod expiry;
 mod explain;
 mod json;
 mod list;
@@ -43,8 +46,11 @@ use raft::state::TemplateKind;
 use raft::types::Digest;
 
 use crate::assets::Store;
+use crate::callers::Callers;
+use crate::certs;
 use crate::https::Service;
 use crate::replication::Replicator;
+use crate::rotation::Rotation;
 use crate::timeline;
 
 pub use auth::RefusedCallers;
@@ -73,10 +79,16 @@ pub struct Context {
     pub health: Arc<dyn Fn() -> Vec<Health> + Send + Sync>,
     /// What other modules know better.
     pub checks: Checks,
-    /// sha256 of the cluster's CA, which join tokens name; without it none can be made.
-    pub ca: Option<Digest>,
+    /// sha256 of the cluster's CA, which join tokens name, as it is now; without it none can be made.
+    pub ca: Arc<dyn Fn() -> Option<Digest> + Send + Sync>,
     /// Callers turned away.
     pub refused: Arc<RefusedCallers>,
+    /// Who may call with a client certificate; nobody if it is left out.
+    pub callers: Option<Callers>,
+    /// When this node's certificates end.
+    pub certificates: certs::Inventory,
+    /// The change of the cluster's CA on this node; without it none can be made.
+    pub rotation: Option<Rotation>,
     /// Held while a token is revoked.
     pub(crate) revoking: Arc<tokio::sync::Mutex<()>>,
 }
@@ -94,8 +106,11 @@ impl Context {
             version: env!("CARGO_PKG_VERSION"),
             health: Arc::new(Vec::new),
             checks: Checks::default(),
-            ca: None,
+            ca: Arc::new(|| None),
             refused: Arc::default(),
+            callers: None,
+            certificates: certs::Inventory::default(),
+            rotation: None,
             revoking: Arc::default(),
         }
     }

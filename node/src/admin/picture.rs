@@ -63,7 +63,15 @@ pub(super) struct Trouble {
     hint: String,
 }
 
-fn trouble(code: &'static str, message: String, hint: impl Into<String>) -> Trouble {
+impl Trouble {
+    /// In one word.
+    #[cfg(test)]
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+}
+
+pub(super) fn trouble(code: &'static str, message: String, hint: impl Into<String>) -> Trouble {
     Trouble { code, message, hint: hint.into() }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::body::blocking;
 use super::error::Answer;
-use super::{Context, Health, clock, picture, view};
+use super::{Context, Health, clock, expiry, picture, view};
 use crate::replication;
 
 #[derive(Serialize)]
@@ -65,7 +65,8 @@ pub(super) async fn status(State(context): State<Context>) -> Answer<Response> {
     let overview = context.cluster.overview().await;
     let state = context.cluster.read();
     let cluster = picture::asked(context.cluster.status(), &overview);
-    let picture = picture::draw(&state, &cluster, &overview);
+    let mut picture = picture::draw(&state, &cluster, &overview);
+    picture.problems.extend(expiry::troubles(&context.certificates.list(), &state, clock::now()));
     let blobs = Blobs { under_replicated: picture.under_replicated, ..blobs.await? };
     Ok(view::answer(&Report {
         version: context.version,

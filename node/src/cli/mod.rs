@@ -5,6 +5,7 @@
 
 mod apply;
 mod assets;
+mod ca;
 mod certificates;
 mod cluster;
 mod connect;
@@ -107,6 +108,8 @@ pub enum ClientCommand {
     Cluster(ConnectedTo<cluster::Action>),
     /// Who may use the admin API
     Token(ConnectedTo<tokens::Action>),
+    /// The cluster's CA, and its change
+    Ca(ConnectedTo<ca::Action>),
     /// Make many objects what files say, as one change: all of it or nothing
     Apply(Connected<apply::Arguments>),
     /// Take over the data of another boot service
@@ -191,6 +194,7 @@ fn perform(command: ClientCommand, terminal: &mut Terminal<'_>) -> Result<(), Fa
         ClientCommand::Leave(Connected { connection, action }) => cluster::leave(&connection, &action, terminal),
         ClientCommand::Cluster(ConnectedTo { connection, action }) => cluster::run(&connection, action, terminal),
         ClientCommand::Token(ConnectedTo { connection, action }) => tokens::run(&connection, action, terminal),
+        ClientCommand::Ca(ConnectedTo { connection, action }) => ca::run(&connection, action, terminal),
         ClientCommand::Apply(Connected { connection, action }) => apply::run(&connection, &action, terminal),
         ClientCommand::Import(ConnectedTo { connection, action }) => import::run(&connection, action, terminal),
         ClientCommand::Export(ConnectedTo { connection, action }) => export::run(&connection, &action, terminal),
