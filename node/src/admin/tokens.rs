@@ -44,10 +44,15 @@ pub(super) async fn list(State(context): State<Context>, Asked(filter): Asked<Fi
         name.starts_with(&filter.prefix) && filter.role.is_none_or(|wanted| wanted == *role)
     });
     let asked = Page { limit: filter.limit, cursor: filter.cursor };
-    page(asked, found, |stored| stored.value.id.clone(), |stored| {
-        let former = state.former_secret(&stored.value.id);
-        view::token(stored, former.map(|former| &**former))
-    })
+    page(
+        asked,
+        found,
+        |stored| stored.value.id.clone(),
+        |stored| {
+            let former = state.former_secret(&stored.value.id);
+            view::token(stored, former.map(|former| &**former))
+        },
+    )
 }
 
 /// What a new token shall be.

@@ -3,8 +3,8 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, ETAG};
 use raft::state::{
-    Asset, ClusterSettings, DhcpMode, FormerSecret, Group, JoinToken, Machine, MachinePolicy, Profile, Role, ScriptStyle, Settings,
-    Stored, Template, TemplateKind, Token,
+    Asset, ClusterSettings, DhcpMode, FormerSecret, Group, JoinToken, Machine, MachinePolicy, Profile, Role,
+    ScriptStyle, Settings, Stored, Template, TemplateKind, Token,
 };
 use raft::types::{Digest, LogIndex, Mac, Timestamp};
 use serde::{Deserialize, Serialize};

@@ -311,3 +311,121 @@ fn verifier(roots: RootCertStore, needed: bool) -> Result<Arc<dyn ClientCertVeri
     let builder = if needed { builder } else { builder.allow_unauthenticated() };
     builder.build().map_err(|error| format!("it cannot be used to verify clients: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use raft::state::Role;
+    use rustls::pki_types::pem::PemObject as _;
+
+    use super::*;
+    use crate::certs::{Authority, CA_FILE, ClientWish, Lifetime, PEER, SERVER, client};
+
+    const HINT: &str = "look at it";
+
+    struct Port {
+        dir: tempfile::TempDir,
+        gate: Arc<Gate>,
+    }
+
+    fn authority(dir: &Path) -> Authority {
+        Authority::open(dir, SystemTime::now()).expect("a CA")
+    }
+
+    fn own(port: &Path) -> (PathBuf, PathBuf) {
+        (port.join("server.crt"), port.join("server.key"))
+    }
+
+    /// With an own certificate, and the cluster's CA in the same folder.
+    fn port() -> Port {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        SERVER.ensure(&authority(dir.path()), dir.path(), &["a.lab".into()], SystemTime::now()).expect("a certificate");
+        let (chain, key) = own(dir.path());
+        let places = Places {
+            own: Some((chain.clone(), key.clone())),
+            cluster_ca: Some(dir.path().join(CA_FILE)),
+            client_ca: None,
+            needed: true,
+            protocols: &[b"h2"],
+            hint: HINT,
+        };
+        let gate = Gate::open(places, Gate::read_own((&chain, &key), HINT).expect("a pair")).expect("a gate");
+        Port { dir, gate }
+    }
+
+    fn chain(authority: &Authority, lifetime: Lifetime) -> Vec<CertificateDer<'static>> {
+        let wish = ClientWish { name: "ops", role: Some(Role::Read), lifetime };
+        let (pem, _) = client(authority, wish, SystemTime::now()).expect("a certificate");
+        vec![CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM")]
+    }
+
+    #[test]
+    fn a_certificate_is_known_until_it_ends() {
+        let port = port();
+        let chain = chain(&authority(port.dir.path()), Lifetime::Minutes(10));
+        let now = SystemTime::now();
+        let known = port.gate.know(&chain, now).unwrap();
+        assert_eq!((known.facts.name.as_str(), known.facts.role()), ("ops", Ok(Some(Role::Read))));
+        assert_eq!((known.origin, known.issuer), (Origin::Cluster, authority(port.dir.path()).digest().ok()));
+        port.gate.know(&chain, now + Duration::from_secs(590)).unwrap();
+        assert_eq!(port.gate.know(&chain, now + Duration::from_secs(610)), Err(NotKnown::Expired));
+    }
+
+    #[test]
+    fn what_nodes_show_each_other_is_no_certificate_of_a_client() {
+        let port = port();
+        let names = ["node-7.0.raftboot.internal".to_owned()];
+        let issued = PEER.ensure(&authority(port.dir.path()), port.dir.path(), &names, SystemTime::now()).unwrap();
+        assert_eq!(port.gate.know(&issued.certified.cert, SystemTime::now()), Err(NotKnown::Unfit(Unfit::Node)));
+        let server = certificates(&own(port.dir.path()).0).unwrap();
+        assert!(matches!(port.gate.know(&server, SystemTime::now()), Err(NotKnown::Untrusted(_))), "for servers only");
+    }
+
+    #[test]
+    fn a_ca_that_changes_on_disk_changes_who_is_known_and_a_broken_one_changes_nothing() {
+        let port = port();
+        let ours = chain(&authority(port.dir.path()), Lifetime::Days(30));
+        let other = tempfile::tempdir().unwrap();
+        let theirs = chain(&authority(other.path()), Lifetime::Days(30));
+        let known = |chain: &[CertificateDer<'_>]| port.gate.know(chain, SystemTime::now()).is_ok();
+        assert_eq!([known(&ours), known(&theirs)], [true, false]);
+        let (file, before) = (port.dir.path().join(CA_FILE), port.gate.config());
+        let both = format!(
+            "{}{}",
+            fs::read_to_string(&file).unwrap(),
+            fs::read_to_string(other.path().join(CA_FILE)).unwrap()
+        );
+        fs::write(&file, both).unwrap();
+        port.gate.refresh();
+        assert_eq!([known(&ours), known(&theirs)], [true, true]);
+        assert!(!Arc::ptr_eq(&before, &port.gate.config()), "sessions of before cannot be resumed");
+        fs::write(&file, "nonsense").unwrap();
+        port.gate.refresh();
+        assert_eq!([known(&ours), known(&theirs)], [true, true]);
+        fs::copy(other.path().join(CA_FILE), &file).unwrap();
+        port.gate.refresh();
+        assert_eq!([known(&ours), known(&theirs)], [false, true], "also what was known before");
+    }
+
+    #[test]
+    fn an_own_certificate_that_changes_on_disk_is_shown_once_its_key_fits() {
+        let port = port();
+        let shown = || port.gate.shown.0.load().cert[0].clone();
+        let first = shown();
+        let next = tempfile::tempdir().unwrap();
+        SERVER.ensure(&authority(next.path()), next.path(), &["a.lab".into()], SystemTime::now()).unwrap();
+        let (chain, key) = own(port.dir.path());
+        fs::copy(next.path().join("server.crt"), &chain).unwrap();
+        port.gate.refresh();
+        assert_eq!(shown(), first, "the key is still the old one");
+        fs::copy(next.path().join("server.key"), &key).unwrap();
+        port.gate.refresh();
+        assert_ne!(shown(), first);
+        let second = shown();
+        fs::remove_file(&key).unwrap();
+        port.gate.refresh();
+        assert_eq!(shown(), second);
+    }
+}

@@ -70,7 +70,9 @@ fn describe(status: &Value) -> String {
         _ => format!("the CA is {}\n", text(&status["issuing"])),
     };
     if status["missed"] == true {
-        out.push_str("the CA was changed without this node: let it join again, `raftboot join ADDRESS --token … --wipe`\n");
+        out.push_str(
+            "the CA was changed without this node: let it join again, `raftboot join ADDRESS --token … --wipe`\n",
+        );
     }
     if status["stage"] != "none" {
         out.push_str(&format!("old: {}\nnew: {}\n\n", text(&status["old"]), text(&status["new"])));

@@ -230,7 +230,11 @@ fn request(wanted: &RequestArguments, terminal: &mut Terminal<'_>) -> Result<(),
     if let Some(there) = names[..2].iter().find(|file| !wanted.force && file.exists()) {
         return Err(taken(there));
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(&wanted.dir).map_err(|error| unwritable(&wanted.dir, &error))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&wanted.dir)
+        .map_err(|error| unwritable(&wanted.dir, &error))?;
     let issued = parse(&client.send(Method::POST, "/certificates", &[], body.to_string().as_bytes())?)?;
     let texts = [key, text(&issued["certificate"]), text(&issued["ca"])];
     for ((file, content), mode) in names.iter().zip(&texts).zip([0o600, 0o644, 0o644]) {

@@ -130,9 +130,9 @@ impl Kept {
         let mut applied = cluster.applied();
         let mut looked = Instant::now();
         let mut renewed = looked;
-        let mut follows = self.follow().await;
+        let pause = |follows: bool| Instant::now() + if follows { FILES_EVERY } else { FOLLOW_EVERY };
+        let mut next = pause(self.follow().await);
         loop {
-            let next = if follows { FILES_EVERY } else { FOLLOW_EVERY };
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = applied.changed() => {
@@ -144,13 +144,13 @@ impl Kept {
                         continue;
                     }
                 }
-                () = tokio::time::sleep(next) => {}
+                () = tokio::time::sleep_until(next) => {}
             }
             if looked.elapsed() >= LOOK_EVERY {
                 looked = Instant::now();
                 self.look().await;
             }
-            follows = self.follow().await;
+            next = pause(self.follow().await);
             let wanted = names(&self.host, &self.own, &cluster.read());
             if wanted != covered || renewed.elapsed() >= RENEW_EVERY {
                 renewed = Instant::now();

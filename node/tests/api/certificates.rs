@@ -36,7 +36,8 @@ fn certificates_that_cannot_be_used_are_said_by_file() {
     let dir = tempfile::tempdir().unwrap();
     Tls::open(dir.path(), None, None, &[]).unwrap();
     let (chain, ca_key) = (dir.path().join("server.crt"), dir.path().join("ca.key"));
-    let error = |chain: &Path, key: &Path| Tls::open(dir.path(), Some((chain, key)), None, &[]).unwrap_err().to_string();
+    let error =
+        |chain: &Path, key: &Path| Tls::open(dir.path(), Some((chain, key)), None, &[]).unwrap_err().to_string();
     assert!(error(&chain, &ca_key).contains("ca.key: it does not fit"), "{}", error(&chain, &ca_key));
     assert!(error(&dir.path().join("none"), &ca_key).contains("none: no certificate can be read"));
     assert!(error(&ca_key, &ca_key).contains("ca.key: there is no certificate in it"));

@@ -49,12 +49,16 @@ fn a_certificate_may_do_what_its_role_says_and_the_log_names_it() {
     let refused = server.with_certificate(&read).call("PUT", "/api/v1/profiles/p", b"{}");
     assert_eq!(refused.error().1, "forbidden");
     let message = refused.json()["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("certificate ops/") && message.contains("role read") && message.contains("operate"), "{message}");
+    assert!(
+        message.contains("certificate ops/") && message.contains("role read") && message.contains("operate"),
+        "{message}"
+    );
     let actor = format!("cert:ops/{}", facts(&operate).serial);
     assert_eq!(server.get("/api/v1/profiles/p").ok()["updated_by"], actor);
     // A token that is sent counts, whatever the certificate may do.
     let token = server.token(Role::Read, None);
-    let refused = server.call_with("PUT", "/api/v1/profiles/p", &[("authorization", &format!("Bearer {token}"))], b"{}");
+    let refused =
+        server.call_with("PUT", "/api/v1/profiles/p", &[("authorization", &format!("Bearer {token}"))], b"{}");
     assert_eq!(refused.status, 403);
 }
 
@@ -73,9 +77,13 @@ fn nodes_and_strangers_are_no_clients() {
 #[test]
 fn a_revoked_certificate_is_refused_at_the_next_request_of_an_open_connection() {
     let server = Server::start();
-    let (one, other) = (pair(&authority(&server), "one", Role::Operate), pair(&authority(&server), "other", Role::Operate));
+    let (one, other) =
+        (pair(&authority(&server), "one", Role::Operate), pair(&authority(&server), "other", Role::Operate));
     let (shown, spared) = (server.with_certificate(&one), server.with_certificate(&other));
-    assert_eq!([shown.call("GET", "/api/v1/status", b"").status, spared.call("GET", "/api/v1/status", b"").status], [200; 2]);
+    assert_eq!(
+        [shown.call("GET", "/api/v1/status", b"").status, spared.call("GET", "/api/v1/status", b"").status],
+        [200; 2]
+    );
     let serial = facts(&one).serial;
     let path = format!("/api/v1/certificates/{serial}/revocation");
     let body = json!({"certificate": one.0, "reason": "lost"}).to_string();
@@ -108,7 +116,10 @@ fn a_certificate_that_is_used_is_listed_and_one_that_is_issued_too() {
     let issued = issued.ok();
     let got = (issued["certificate"].as_str().unwrap().to_owned(), key);
     let shown = server.with_certificate(&got);
-    assert_eq!([shown.call("GET", "/api/v1/status", b"").status, shown.call("PUT", "/api/v1/profiles/p", b"{}").status], [200, 403]);
+    assert_eq!(
+        [shown.call("GET", "/api/v1/status", b"").status, shown.call("PUT", "/api/v1/profiles/p", b"{}").status],
+        [200, 403]
+    );
     let deadline = SystemTime::now() + Duration::from_secs(20);
     let names = loop {
         let items = server.get("/api/v1/certificates").ok()["items"].as_array().unwrap().clone();
@@ -151,7 +162,10 @@ fn clients_of_a_foreign_ca_need_a_role_in_their_certificate() {
     // One of the cluster's CA from before there were roles goes on doing what it could.
     let old = pair(&authority(&server), "old", None);
     let old = server.with_certificate(&old);
-    assert_eq!([old.call("PUT", "/api/v1/profiles/q", b"{}").status, old.call("GET", "/api/v1/tokens", b"").status], [201, 403]);
+    assert_eq!(
+        [old.call("PUT", "/api/v1/profiles/q", b"{}").status, old.call("GET", "/api/v1/tokens", b"").status],
+        [201, 403]
+    );
     // The CA that is not trusted any more: what it signed is refused on open connections as well.
     assert_eq!(said.call("GET", "/api/v1/status", b"").status, 200);
     let third = tempfile::tempdir().unwrap();
@@ -205,7 +219,8 @@ fn what_comes_to_its_end_is_in_the_status() {
     server.propose(Edit::PutCertificate(certificate));
     server.token(Role::Read, Some(in_days(3)));
     let status = server.get("/api/v1/status").ok();
-    let codes: Vec<&str> = status["problems"].as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap()).collect();
+    let codes: Vec<&str> =
+        status["problems"].as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap()).collect();
     assert_eq!(codes, ["client_certificate_expires", "token_expires"], "{status}");
     let own = server.get("/api/v1/certificates/node").ok();
     assert_eq!((&own["items"][0]["certificate"], &own["items"][0]["state"]), (&json!("ca"), &json!("ok")));

@@ -143,7 +143,10 @@ fn rotate(a: &Node, b: &Node, c: &Node, done: &AtomicU32) {
     assert_eq!(problems[0]["code"], "ca_rotation", "{problems}");
     ca(a, &["rotate", "--finish", "--force"]).ok();
     until("all nodes are done", || {
-        [a, b, c].iter().all(|node| status(node)["trusted"].as_array().is_some_and(|list| list.len() == 1)).then_some(())
+        [a, b, c]
+            .iter()
+            .all(|node| status(node)["trusted"].as_array().is_some_and(|list| list.len() == 1))
+            .then_some(())
     });
     more(done);
 }
