@@ -30,7 +30,7 @@ pub struct Unsaid {
 }
 
 /// Admits the callers of one port; cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Callers {
     cluster: Cluster,
     gate: Arc<Gate>,

@@ -143,7 +143,7 @@ where
     fn call(&mut self, request: Request<Ask>) -> Self::Future {
         let caller = match self.context.caller(&request, self.needed) {
             Ok(caller) => caller,
-            Err(refused) => return Box::pin(std::future::ready(Err(refused))),
+            Err(refused) => return Box::pin(async move { Err(refused) }),
         };
         let answered = (self.work)(self.context.clone(), caller, request.into_inner());
         Box::pin(async move { answered.await.map(Response::new) })
