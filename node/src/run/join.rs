@@ -101,7 +101,7 @@ fn clear(home: &DataDir, joining: &Joining) -> anyhow::Result<Option<Identity>> 
         Standing::New | Standing::Joining => return Ok(None),
         Standing::Member(identity) => {
             let ours = certificates(&home.path().join(CA_FILE)).ok();
-            if ours.is_some_and(|ours| raft::types::Digest::of(&ours[0]) == joining.token.ca()) {
+            if ours.is_some_and(|ours| ours.iter().any(|ca| raft::types::Digest::of(ca) == joining.token.ca())) {
                 return Ok(Some(identity));
             }
             format!("it belongs to another cluster, {}, as node {}", cluster_name(&identity.cluster), identity.node)
