@@ -63,6 +63,23 @@ run "the_first_boot_makes_a_user_and_a_data_disk" {
   }
 }
 
+run "the_inventory_names_the_cluster_and_its_nodes" {
+  command = plan
+
+  assert {
+    condition     = { for name, host in yamldecode(output.inventory).raftboot.hosts : name => host.ansible_host } == { mgmt-01 = "10.0.20.11", mgmt-02 = "10.0.20.12", mgmt-03 = "10.0.20.13" }
+    error_message = output.inventory
+  }
+  assert {
+    condition     = [for name, host in yamldecode(output.inventory).raftboot.hosts : name if try(host.raftboot_witness, false)] == ["mgmt-03"]
+    error_message = output.inventory
+  }
+  assert {
+    condition     = yamldecode(output.inventory).raftboot.vars == { ansible_user = "ops", ansible_become = true, raftboot_vip = "10.0.20.5" }
+    error_message = output.inventory
+  }
+}
+
 run "two_nodes_may_choose_to_survive_alone" {
   command = plan
   variables {
@@ -74,7 +91,23 @@ run "two_nodes_may_choose_to_survive_alone" {
   }
 
   assert {
-    condition     = keys(output.nodes) == ["a", "b"]
-    error_message = jsonencode(output.nodes)
+    condition     = keys(output.nodes) == ["a", "b"] && yamldecode(output.inventory).raftboot.vars.raftboot_survivor
+    error_message = output.inventory
+  }
+}
+
+run "nodes_that_share_a_hypervisor_get_slower_timing" {
+  command = plan
+  variables {
+    site = {
+      network  = "10.0.20.0/24", gateway = "10.0.20.1", vip = "10.0.20.5", survivor = true, one_host = true
+      nodes    = { a = { address = "10.0.20.11", host = "hv-1" }, b = { address = "10.0.20.12", host = "hv-1" } }
+      ssh_keys = ["ssh-ed25519 AAAA test"]
+    }
+  }
+
+  assert {
+    condition     = yamldecode(output.inventory).raftboot.vars.raftboot_timing == "vm"
+    error_message = output.inventory
   }
 }
