@@ -5,9 +5,8 @@ locals {
     raftboot = {
       vars = merge(
         {
-          ansible_user   = var.site.admin
-          ansible_become = true
-          raftboot_vip   = var.site.vip
+          ansible_user = var.site.admin
+          raftboot_vip = var.site.vip
         },
         var.site.survivor ? { raftboot_survivor = true } : {},
         # Slower timing for nodes that share a disk.

@@ -75,7 +75,7 @@ run "the_inventory_names_the_cluster_and_its_nodes" {
     error_message = output.inventory
   }
   assert {
-    condition     = yamldecode(output.inventory).raftboot.vars == { ansible_user = "ops", ansible_become = true, raftboot_vip = "10.0.20.5" }
+    condition     = yamldecode(output.inventory).raftboot.vars == { ansible_user = "ops", raftboot_vip = "10.0.20.5" }
     error_message = output.inventory
   }
 }
