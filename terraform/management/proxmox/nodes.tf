@@ -86,7 +86,11 @@ resource "proxmox_virtual_environment_vm" "node" {
     firewall = false
   }
 
+  # On virtio-scsi: Debian's cloud kernel has few other controllers.
+  scsi_hardware = "virtio-scsi-pci"
+
   initialization {
+    interface         = "scsi0"
     datastore_id      = var.datastore
     user_data_file_id = proxmox_virtual_environment_file.user_data[each.key].id
 

@@ -124,10 +124,12 @@ resource "libvirt_domain" "node" {
         driver = { name = "qemu", type = "raw", cache = "none", io = "native", discard = "unmap" }
         serial = var.common.data_serial
       },
+      # No CD-ROM: Debian's cloud kernel has no SATA, and would not see it.
       {
-        device = "cdrom"
-        source = { volume = { pool = libvirt_volume.seed.pool, volume = libvirt_volume.seed.name } }
-        target = { bus = "sata", dev = "sda" }
+        source    = { volume = { pool = libvirt_volume.seed.pool, volume = libvirt_volume.seed.name } }
+        target    = { bus = "virtio", dev = "vdc" }
+        driver    = { name = "qemu", type = "raw" }
+        read_only = true
       },
     ]
 
