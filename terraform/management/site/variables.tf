@@ -19,7 +19,7 @@ variable "site" {
     network    = string
     gateway    = string
     dns        = optional(list(string))
-    domain     = optional(string, "cluster.local")
+    domain     = optional(string, "internal")
     vip        = string
     dhcp_range = optional(object({ first = string, last = string }))
     nodes = map(object({

@@ -90,10 +90,10 @@ run "a_vip_that_dhcp_gives_away" {
     site = {
       network    = "10.0.20.0/24"
       gateway    = "10.0.20.1"
-      vip        = "10.0.20.60"
+      vip        = "10.0.20.120"
       nodes      = { a = { address = "10.0.20.11", host = "hv-1" }, b = { address = "10.0.20.12", host = "hv-2" }, c = { address = "10.0.20.13", host = "hv-3" } }
       ssh_keys   = ["ssh-ed25519 AAAA test"]
-      dhcp_range = { first = "10.0.20.50", last = "10.0.20.200" }
+      dhcp_range = { first = "10.0.20.110", last = "10.0.20.200" }
     }
   }
   expect_failures = [var.site]

@@ -5,7 +5,7 @@ variables {
     network    = "10.0.20.0/24"
     gateway    = "10.0.20.1"
     vip        = "10.0.20.5"
-    dhcp_range = { first = "10.0.20.50", last = "10.0.20.200" }
+    dhcp_range = { first = "10.0.20.110", last = "10.0.20.200" }
     nodes = {
       mgmt-01 = { address = "10.0.20.11", host = "hv-1" }
       mgmt-02 = { address = "10.0.20.12", host = "hv-2" }
@@ -23,7 +23,7 @@ run "a_node_is_told_its_own_address_and_nothing_of_the_vip" {
     error_message = output.network_config["mgmt-02"]
   }
   assert {
-    condition     = yamldecode(output.network_config["mgmt-02"]).ethernets.machines.nameservers == { addresses = ["10.0.20.1"], search = ["cluster.local"] }
+    condition     = yamldecode(output.network_config["mgmt-02"]).ethernets.machines.nameservers == { addresses = ["10.0.20.1"], search = ["internal"] }
     error_message = output.network_config["mgmt-02"]
   }
   assert {
