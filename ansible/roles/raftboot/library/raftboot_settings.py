@@ -49,6 +49,9 @@ def as_text(key, value):
     """A value as the command line takes it; an empty text is the default again."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        # YAML reads a bare `off` as false.
+        return "on" if value else "off"
     if isinstance(value, list):
         return ("," if key == "dns_names" else " ").join(str(item) for item in value)
     return str(value)
