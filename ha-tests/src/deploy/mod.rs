@@ -3,6 +3,7 @@
 pub mod ansible;
 pub mod base;
 pub mod container;
+pub mod old_pair;
 pub mod package;
 pub mod page;
 pub mod site;

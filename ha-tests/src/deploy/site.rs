@@ -47,6 +47,8 @@ pub struct Site {
     pub variables: Value,
     /// Variables of one host by its name.
     pub host_variables: Value,
+    /// Further groups of the inventory.
+    pub groups: Value,
     runs: usize,
     machines: u8,
     /// What stays when it fails.
@@ -78,6 +80,7 @@ impl Site {
             package,
             variables: json!({}),
             host_variables: json!({}),
+            groups: json!({}),
             runs: 0,
             machines: 0,
             evidence,
@@ -85,11 +88,19 @@ impl Site {
         };
         for number in 0..hosts {
             let name = format!("mgmt-{:02}", number + 1);
-            let log = site.evidence.file(&format!("{name}.console"));
-            let host = Container::new(&site.lab, &name, FIRST + number, &site.evidence.file("key"), &log)?;
+            let host = site.another_host(&name, FIRST + number)?;
             site.hosts.push(host);
         }
         Ok(site)
+    }
+
+    /// A fresh host beside the management hosts.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn another_host(&self, name: &str, last: u8) -> Result<Container> {
+        let log = self.evidence.file(&format!("{name}.console"));
+        Container::new(&self.lab, name, last, &self.evidence.file("key"), &log)
     }
 
     /// Runs a playbook and returns what it did; failed tasks are no error here.
@@ -137,17 +148,23 @@ impl Site {
             merge(&mut own, &self.host_variables[host.name()]);
             hosts[host.name()] = own;
         }
-        let mut variables = json!({
+        let everywhere = json!({
             "ansible_user": "root",
             "ansible_ssh_private_key_file": self.evidence.file("key"),
             "ansible_ssh_common_args": SSH_OPTIONS.join(" "),
+        });
+        let mut variables = json!({
             "raftboot_vip": VIP,
             "raftboot_package_file": self.package,
             "raftboot_admin_token_file": self.evidence.file("admin.token"),
         });
         merge(&mut variables, &self.variables);
         // JSON is YAML.
-        let inventory = json!({ "raftboot": { "hosts": hosts, "vars": variables } });
+        let mut inventory = json!({
+            "all": { "vars": everywhere },
+            "raftboot": { "hosts": hosts, "vars": variables },
+        });
+        merge(&mut inventory, &self.groups);
         let path = self.evidence.file("inventory.yml");
         fs::write(&path, inventory.to_string()).context("write the inventory")?;
         Ok(path)
