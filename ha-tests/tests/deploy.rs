@@ -63,6 +63,7 @@ fn three_hosts_are_deployed_and_boot_machines_while_one_is_killed() -> Result<()
         ensure!(site.converge("site.yml", &[])? == 0, "the second run changed something");
 
         site.hosts[holder].pull_the_plug()?;
+        site.until_held()?;
         site.boot(Firmware::UefiPxe)?;
         site.hosts[holder].power_on()?;
         let holder = site.until_whole(&THREE)?;
@@ -240,6 +241,7 @@ fn two_hosts_and_a_witness_go_on_when_one_is_killed() -> Result<()> {
         ensure!(holder != 1, "the witness holds the VIP");
         site.provide()?;
         site.hosts[holder].pull_the_plug()?;
+        site.until_held()?;
         site.boot(Firmware::BiosIpxe)?;
         site.hosts[holder].power_on()?;
         site.until_whole(&THREE)?;

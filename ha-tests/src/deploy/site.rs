@@ -228,6 +228,16 @@ impl Site {
         self.hosts.iter().position(|host| host.name() == holder).with_context(|| format!("{holder} is no host"))
     }
 
+    /// Waits until somebody leads and answers at the floating address, whoever is away.
+    ///
+    /// # Errors
+    /// When that does not come.
+    pub fn until_held(&self) -> Result<()> {
+        until("the address is answered for", WHOLE_MAX, || {
+            Ok(self.status().ok().filter(|status| status.ready()).map(drop))
+        })
+    }
+
     /// Gives the cluster what the lab's machines boot.
     ///
     /// # Errors
