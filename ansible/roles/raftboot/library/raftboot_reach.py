@@ -92,10 +92,7 @@ def main():
         accept(server, callers)
     if server is not None:
         server.close()
-    if left:
-        module.fail_json(unreached=left, msg="port %d of %s cannot be reached from here; open it between the nodes (firewall, "
-                         "routes), or check raftboot_peer_address" % (port, ", ".join(left)))
-    module.exit_json(changed=False, unreached=[])
+    module.exit_json(changed=False, unreached=left)
 
 
 if __name__ == "__main__":
