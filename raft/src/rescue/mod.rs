@@ -8,7 +8,7 @@
 mod recover;
 mod restore;
 
-pub use recover::{Found, Recovered, Survivor};
+pub use recover::{Found, Recovered, Survivor, changes};
 pub use restore::{Restored, Start, restore};
 
 use std::io;

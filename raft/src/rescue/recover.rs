@@ -67,7 +67,8 @@ pub struct Recovered {
 
 /// The directory of a node that does not run, locked, read and checked as at a start.
 pub struct Survivor {
-    opened: Opened,
+    /// There until it is used up or dropped.
+    opened: Option<Opened>,
     found: Found,
     /// Its place among the voters' addresses.
     address: String,
@@ -113,7 +114,7 @@ impl Survivor {
             last: LogIndex(last.index),
             term: last.term,
         };
-        Ok(Self { opened, found, address, state: seen.state, last })
+        Ok(Self { opened: Some(opened), found, address, state: seen.state, last })
     }
 
     /// What is there.
@@ -132,28 +133,40 @@ impl Survivor {
     ///
     /// # Errors
     /// When the disk does not take it; `open` finishes what was begun, or nothing was.
-    pub fn recover(self, generation: u64, at: Timestamp) -> Result<Recovered, OpenError> {
-        let Self { opened, found, address, state, last } = self;
-        let identity = Identity { generation, ..found.identity.clone() };
+    pub fn recover(mut self, generation: u64, at: Timestamp) -> Result<Recovered, OpenError> {
+        let Some(opened) = self.opened.take() else { return Err(OpenError("it has been closed".into())) };
+        let identity = Identity { generation, ..self.found.identity.clone() };
         let db = opened.home.database();
-        let batch = changes(&identity, &state, &address, last, at)
+        let batch = changes(&identity, &self.state, &self.address, self.last, at)
             .map_err(|error| fail("writing", &db, &error, "report this"))?;
         opened.home.want(&identity)?;
-        let Opened { mut home, snapshots, engine, writer, health, storage, .. } = opened;
-        let written = futures_wait(writer.write(batch, Durability::Synced));
-        let stopped = writer.stop(STOP_DISK_TIMEOUT);
-        // The store closes with the last of those who hold it, before its directory is unlocked.
-        drop((storage, engine));
+        let (health, snapshots) = (opened.health.clone(), opened.snapshots.clone());
+        let written = wait(opened.writer.write(batch, Durability::Synced));
+        let closed = close(opened);
         if let Err(error) = written {
             let detail = error.to_string();
             return Err(health.fatal().map_or_else(|| fail("writing", &db, &detail, write_hint(&detail)), Into::into));
         }
-        if !stopped {
+        let Some(mut home) = closed else {
             return Err(fail("closing", &db, &"the disk does not answer", "check the disk, then run this again"));
-        }
+        };
         settle(&mut home, &snapshots, &identity)?;
-        Ok(Recovered { identity, kept: found.last.0.saturating_sub(found.applied.0) })
+        Ok(Recovered { identity, kept: self.found.last.0.saturating_sub(self.found.applied.0) })
     }
+}
+
+impl Drop for Survivor {
+    fn drop(&mut self) {
+        self.opened.take().map(close);
+    }
+}
+
+/// Closes the store before its directory is unlocked; nothing if the disk does not answer.
+fn close(opened: Opened) -> Option<Home> {
+    let Opened { home, engine, writer, storage, .. } = opened;
+    let stopped = writer.stop(STOP_DISK_TIMEOUT);
+    drop((storage, engine));
+    stopped.then_some(home)
 }
 
 /// The last steps, which may be repeated: snapshots of the old generation go, the directory takes its new name.
@@ -214,7 +227,10 @@ fn replay(engine: &dyn Engine, mut state: State, applied: Applied) -> Result<See
 }
 
 /// Everything that has to be written, as one batch.
-pub(super) fn changes(
+///
+/// # Errors
+/// Never for what is in a log already, as far as is known.
+pub fn changes(
     identity: &Identity,
     state: &State,
     address: &str,
@@ -269,7 +285,7 @@ fn command(edits: Vec<Edit>, at: Timestamp) -> Command {
 }
 
 /// Waits for the writer's thread, which needs no runtime.
-fn futures_wait<T>(work: impl Future<Output = T>) -> T {
+fn wait<T>(work: impl Future<Output = T>) -> T {
     let runtime =
         tokio::runtime::Builder::new_current_thread().build().expect("a runtime without a driver needs nothing");
     runtime.block_on(work)
