@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::backup::{described, said};
 use super::failure::Failure;
-use super::host::{Here, block_on, show};
+use super::host::{Here, as_owner, block_on, show};
 use super::output::{Format, Terminal, table};
 use super::progress;
 use crate::backup;
@@ -87,7 +87,8 @@ pub(super) fn verify(arguments: &VerifyArguments, terminal: &mut Terminal<'_>) -
 pub(super) fn restore(arguments: &RestoreArguments, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let restoring =
         Restoring { file: arguments.file.clone(), name: arguments.name.clone(), dry_run: arguments.dry_run };
-    let restored = block_on(Box::pin(run::restore(&arguments.here.config()?, &restoring)))?;
+    let config = arguments.here.config()?;
+    let restored = as_owner(&config, || block_on(Box::pin(run::restore(&config, &restoring))))?;
     show(terminal, arguments.format, &restored, |restored| say_restored(restored, arguments.dry_run))
 }
 
@@ -126,18 +127,21 @@ pub(super) fn recover(arguments: &RecoverArguments, terminal: &mut Terminal<'_>)
     debug_assert!(arguments.force_new_generation, "clap demands it");
     let config = arguments.here.config()?;
     let failed = |error: anyhow::Error| Failure::new(format!("{error:#}"), "");
+    // Opening the log writes to its directory too.
+    let look = || as_owner(&config, || run::outlook(&config).map_err(failed));
     if arguments.dry_run {
-        let outlook = run::outlook(&config).map_err(failed)?;
+        let outlook = look()?;
         return show(terminal, arguments.format, &outlook, say_outlook);
     }
     let confirm = match &arguments.confirm {
         Some(confirm) => confirm.clone(),
         None => {
-            let outlook = run::outlook(&config).map_err(failed)?;
+            let outlook = look()?;
             agreed(&outlook, terminal)?
         }
     };
-    let recovered = run::recover(&config, &Agreement(confirm)).map_err(failed)?;
+    let agreement = Agreement(confirm);
+    let recovered = as_owner(&config, || run::recover(&config, &agreement).map_err(failed))?;
     show(terminal, arguments.format, &recovered, say_recovered)
 }
 
