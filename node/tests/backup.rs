@@ -9,8 +9,10 @@ mod node;
 mod restore;
 
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use node::Node;
 use raftboot::backup::{BackupError, verify};
@@ -186,4 +188,36 @@ fn a_directory_keeps_as_many_backups_as_it_should() {
     // Without files nothing is missing.
     node.cli(&node, &["backup", "--dir", &dir, "--keep", "1"]).ok();
     assert_eq!(names().len(), 2, "{:?}", names());
+}
+
+#[test]
+fn a_backup_that_breaks_off_is_noticed_and_not_kept() {
+    let (mut node, _) = filled();
+    // More than all the buffers between the disk and whoever reads.
+    let large = node.write("large", &"0123456789abcdef".repeat(8 << 20));
+    node.cli(&node, &["asset", "put", "large", &large]).ok();
+    let mut piped = node
+        .command(&["backup", "-", "--files", "--data-dir"])
+        .arg(node.data())
+        .env("RAFTBOOT_SERVER", format!("https://127.0.0.1:{}", node.admin))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = piped.stdout.take().unwrap();
+    let mut came = vec![0; 1 << 20];
+    out.read_exact(&mut came).unwrap();
+    node.stop("KILL");
+    out.read_to_end(&mut came).unwrap();
+    let ended = piped.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(said.contains("no whole backup") && said.contains("nothing was kept"), "{said}");
+    assert!(matches!(verify(&mut &*came, &|_| ()), Err(BackupError::Short(_))), "what came says so too");
+
+    // Into a file there is nothing afterwards, not even a part.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("none.backup").display().to_string();
+    node.cli(&node, &["backup", &file]).failed();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
