@@ -51,6 +51,8 @@ fn all_nodes_wiped_and_restored_from_a_backup_boot_machines() -> Result<()> {
     let token = until("the restored node leads", READY_MAX, || Ok(cluster.join_token().ok()))?;
     for other in [0, 2] {
         cluster.join(other, &token)?;
+        // The next one may ask this one.
+        cluster.until_ready(other)?;
     }
     cluster.until_whole(WHOLE_MAX)?;
     steps.push(("three nodes vote and hold all files", begun.elapsed()));
