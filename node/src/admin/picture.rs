@@ -82,8 +82,14 @@ pub(super) fn draw(state: &State, status: &Status, overview: &Overview) -> Pictu
     quorum(status, leader, &members, &mut problems);
     nodes(&members, &mut problems);
     shape(state, status, &mut problems);
-    if copies.under_replicated > 0 {
-        let message = format!("{} blobs have fewer copies than they need", copies.under_replicated);
+    if copies.nowhere > 0 {
+        let message =
+            format!("{} files have no copy on any node: machines that ask for them are refused", copies.nowhere);
+        let hint = "bring back the node that has them; else `raftboot asset list` shows which, and `raftboot asset put` mends them";
+        problems.push(trouble("no_copy", message, hint));
+    }
+    if copies.under_replicated > copies.nowhere {
+        let message = format!("{} blobs have fewer copies than they need", copies.under_replicated - copies.nowhere);
         problems.push(trouble(
             "under_replicated",
             message,

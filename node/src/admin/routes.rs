@@ -7,8 +7,8 @@ use raft::state::Role;
 
 use super::error::ApiError;
 use super::{
-    Context, apply, assets, auth, blobs, cluster, explain, machines, objects, request_id, settings, status, templates,
-    tokens,
+    Context, apply, assets, auth, backup, blobs, cluster, explain, machines, objects, request_id, settings, status,
+    templates, tokens,
 };
 
 /// Where the API begins.
@@ -50,6 +50,7 @@ fn table() -> Vec<(&'static str, Role, MethodRouter<Context>)> {
         ("/cluster/transfer", Admin, post(cluster::transfer)),
         ("/cluster/members/{node}", Admin, axum::routing::delete(cluster::remove)),
         ("/cluster/leave", Admin, post(cluster::leave)),
+        ("/backup", Admin, get(backup::read)),
         ("/tokens", Admin, get(tokens::list).post(tokens::create)),
         ("/tokens/{id}", Admin, axum::routing::delete(tokens::delete)),
     ]
