@@ -13,6 +13,7 @@ mod files;
 pub mod home;
 pub mod log_store;
 pub mod mark;
+pub mod numbers;
 pub mod peer;
 pub mod snapshot;
 pub mod state;

@@ -44,6 +44,7 @@ use raft::types::Digest;
 
 use crate::assets::Store;
 use crate::https::Service;
+use crate::metrics::counted;
 use crate::replication::Replicator;
 use crate::timeline;
 
@@ -52,7 +53,13 @@ pub use routes::router;
 pub use secret::{NotAToken, Secret};
 
 /// What `https` calls the API.
-pub static SERVICE: Service = Service { name: "admin API", key: "listen.admin", tells_failures: false };
+pub static SERVICE: Service = Service {
+    name: "admin API",
+    key: "listen.admin",
+    label: "admin",
+    count: |answer| counted::admin_request(answer.status.as_u16()),
+    tells_failures: false,
+};
 
 /// What the API works with; cheap to clone.
 #[derive(Clone)]

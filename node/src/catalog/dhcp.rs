@@ -12,9 +12,10 @@ use tracing::{debug, info, warn};
 use super::Catalog;
 use super::gate::Pass;
 use crate::dhcp::{
-    Architecture, ClientUuid, Facts, HardwareAddress, MachineFacts, Mode, Outcome, Place, Questions, Sighting, Silence,
-    Stage, Turn,
+    Architecture, ClientUuid, Facts, HardwareAddress, MachineFacts, Mode, Outcome, Place, Port, Questions, Sighting,
+    Silence, Stage, Turn,
 };
+use crate::metrics::counted;
 use crate::sightings;
 use crate::timeline::Who;
 use crate::vip::View;
@@ -51,6 +52,7 @@ impl Questions for Catalog {
     fn seen(&self, sighting: Sighting) {
         self.log(&sighting);
         self.note_dhcp(&sighting);
+        self.note_rival(&sighting);
         // What another node answers, that node records: three records of one packet would be two too many.
         let is_told_elsewhere = sighting.outcome == Outcome::Silent(Silence::OtherNodeAnswers);
         if sighting.stage == Stage::OperatingSystem || is_told_elsewhere {
@@ -85,6 +87,21 @@ impl Catalog {
             .assets_from("")
             .any(|asset| asset.value.name.rsplit('/').next().is_some_and(|file| RASPBERRY_PI_FILES.contains(&file)));
         facts
+    }
+
+    /// A machine that asks for its boot file elsewhere has taken the offer of another boot server: one nobody knows of is a
+    /// fault that looks like bad luck. On port 67 the server it names is the one that hands out addresses.
+    fn note_rival(&self, sighting: &Sighting) {
+        let Some(server) = sighting.chosen_server.filter(|_| sighting.port == Port::Boot) else { return };
+        if sighting.outcome != Outcome::Silent(Silence::OtherServer) {
+            return;
+        }
+        let state = self.cluster.read();
+        let boots_at = |member: &raft::state::Member| member.boot.strip_prefix("http://").map(str::to_owned);
+        let of_ours = |place: String| place.rsplit_once(':').is_some_and(|(host, _)| host == server.to_string());
+        if state.vip() != Some(server) && !state.members().filter_map(|member| boots_at(member)).any(of_ours) {
+            counted::dhcp_rival(server, std::time::SystemTime::now());
+        }
     }
 
     /// This node's part in answering. While no holder is known the one committed last is the node to trust least: nodes

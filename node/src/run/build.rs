@@ -193,7 +193,7 @@ async fn open(
 
 /// What was bound, and how it stands with the VIP now.
 fn parts_of(bound: &[admin::Health], vip: &vip::Reporter) -> Vec<admin::Health> {
-    let vip::Status { state, detail } = vip.status();
+    let vip::Status { state, detail, .. } = vip.status();
     let state = match state {
         "none" => "off",
         "idle" | "claiming" | "held" => "ok",
