@@ -9,6 +9,7 @@ mod handoff;
 mod join;
 mod membership;
 mod own;
+mod seen;
 mod signing;
 mod site;
 

@@ -13,6 +13,7 @@ pub mod bootstrap;
 mod clock;
 mod cluster;
 mod cluster_settings;
+mod concerns;
 mod document;
 mod drain;
 mod error;
@@ -27,6 +28,7 @@ mod routes;
 mod secret;
 mod settings;
 mod status;
+mod support;
 mod templates;
 pub mod tls;
 mod tokens;
@@ -45,9 +47,11 @@ use raft::types::Digest;
 use crate::assets::Store;
 use crate::https::Service;
 use crate::metrics::counted;
+use crate::observe;
 use crate::replication::Replicator;
 use crate::timeline;
 
+pub use crate::observe::Health;
 pub use auth::RefusedCallers;
 pub use routes::router;
 pub use secret::{NotAToken, Secret};
@@ -72,6 +76,8 @@ pub struct Context {
     pub replicator: Replicator,
     /// What machines did, here and on other nodes.
     pub timeline: timeline::Reader,
+    /// What is seen of this node and the others from outside.
+    pub observe: observe::Reader,
     /// When this process started.
     pub started: SystemTime,
     /// What `status` calls this program.
@@ -95,6 +101,7 @@ impl Context {
         Self {
             replicator: Replicator::alone(cluster.clone(), store.clone()),
             timeline: timeline::Reader::alone(cluster.clone(), timeline::Record::default()),
+            observe: observe::Reader::alone(observe::Source::new(cluster.clone(), store.clone())),
             cluster,
             store,
             started: SystemTime::now(),
@@ -112,17 +119,6 @@ impl Context {
         let checks = Checks { template: Checks::default().template, ..self.checks };
         Self { checks, ..self }
     }
-}
-
-/// How one part of a node is.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Health {
-    /// Which part: `dhcp`.
-    pub name: &'static str,
-    /// `ok`, `off`, or what is wrong in one word.
-    pub state: &'static str,
-    /// For people: where it listens, what failed, what to do.
-    pub detail: String,
 }
 
 /// Says what is wrong with a template, by its kind, its name and its text.

@@ -23,9 +23,9 @@ pub(super) async fn stamp(request: Request, next: Next) -> Response {
         let error = response.extensions_mut().remove::<ApiError>().unwrap_or_else(|| foreign(status));
         let problem = &error.problems()[0];
         if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
-            error!(%id, %method, path, status = status.as_u16(), code = problem.code, message = problem.message, "an admin request failed");
+            error!(%id, %method, path, status = status.as_u16(), code = problem.code, problem = problem.message, "an admin request failed");
         } else {
-            debug!(%id, %method, path, status = status.as_u16(), code = problem.code, message = problem.message, "an admin request was refused");
+            debug!(%id, %method, path, status = status.as_u16(), code = problem.code, problem = problem.message, "an admin request was refused");
         }
         let allow = response.headers().get(ALLOW).cloned();
         response = error.render(&id);

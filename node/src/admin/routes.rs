@@ -7,8 +7,8 @@ use raft::state::Role;
 
 use super::error::ApiError;
 use super::{
-    Context, apply, assets, auth, blobs, cluster, explain, machines, objects, request_id, settings, status, templates,
-    tokens,
+    Context, apply, assets, auth, blobs, cluster, explain, machines, objects, request_id, settings, status, support,
+    templates, tokens,
 };
 
 /// Where the API begins.
@@ -50,6 +50,7 @@ fn table() -> Vec<(&'static str, Role, MethodRouter<Context>)> {
         ("/cluster/transfer", Admin, post(cluster::transfer)),
         ("/cluster/members/{node}", Admin, axum::routing::delete(cluster::remove)),
         ("/cluster/leave", Admin, post(cluster::leave)),
+        ("/support", Admin, get(support::bundle)),
         ("/tokens", Admin, get(tokens::list).post(tokens::create)),
         ("/tokens/{id}", Admin, axum::routing::delete(tokens::delete)),
     ]
@@ -58,6 +59,8 @@ fn table() -> Vec<(&'static str, Role, MethodRouter<Context>)> {
 /// The API as a service. `serve` adds the peer's address to each request.
 pub fn router(context: Context) -> Router {
     let mut router = Router::new().route("/healthz", get(status::alive)).route("/readyz", get(status::ready));
+    let reader = from_fn_with_state((context.clone(), Role::Read), auth::require);
+    router = router.route("/metrics", get(support::numbers).route_layer(reader));
     for (path, role, methods) in table() {
         let guard = from_fn_with_state((context.clone(), role), auth::require);
         router = router.route(&format!("{PREFIX}{path}"), methods.route_layer(guard));

@@ -146,13 +146,13 @@ impl Catalog {
 
     fn log(&self, sighting: &Sighting) {
         if sighting.stage == Stage::OperatingSystem {
-            debug!(mac = %sighting.mac, message = sighting.message, "DHCP not meant for us");
+            debug!(mac = %sighting.mac, request = sighting.message, "DHCP not meant for us");
             return;
         }
         if sighting.outcome == Outcome::Silent(Silence::OtherNodeAnswers) {
             // The node that answers says so; who wonders about this one finds a counter of that name, too.
             let (mac, message) = (&sighting.mac, sighting.message);
-            debug!(%mac, message, why = Silence::OtherNodeAnswers.name(), "a network boot request was not answered here");
+            debug!(%mac, request = message, why = Silence::OtherNodeAnswers.name(), "a network boot request was not answered here");
             return;
         }
         match self.dhcp_log.lock().unwrap_or_else(PoisonError::into_inner).ask(Instant::now()) {
@@ -167,10 +167,10 @@ impl Catalog {
         match &sighting.outcome {
             Outcome::Answered { message: answer, boot_file } => {
                 let boot_file = boot_file.as_deref().unwrap_or("-");
-                info!(%mac, message, ?stage, architecture, ?answer, boot_file, "a network boot request was answered");
+                info!(%mac, request = message, ?stage, architecture, ?answer, boot_file, "a network boot request was answered");
             }
             Outcome::Silent(why) => {
-                info!(%mac, message, ?stage, architecture, why = why.name(), "a network boot request was not answered");
+                info!(%mac, request = message, ?stage, architecture, why = why.name(), "a network boot request was not answered");
             }
         }
     }

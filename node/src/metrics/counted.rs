@@ -86,8 +86,18 @@ pub static BOOT_REFUSED: Counter = Counter::new();
 
 static ADMIN_REQUESTS: Counts<5> = Counts::new(CLASSES);
 /// Callers turned away, by the code they were told.
-pub static ADMIN_REFUSED_CALLERS: Counts<6> =
-    Counts::new(["unauthenticated", "token_invalid", "token_expired", "certificate_refused", "forbidden", "other"]);
+pub static ADMIN_REFUSED_CALLERS: Counts<10> = Counts::new([
+    "unauthenticated",
+    "token_invalid",
+    "token_expired",
+    "certificate_untrusted",
+    "certificate_expired",
+    "certificate_unfit",
+    "certificate_revoked",
+    "certificate_without_role",
+    "forbidden",
+    "other",
+]);
 /// gRPC calls.
 pub static GRPC_REQUESTS: Counts<2> = Counts::new(["ok", "error"]);
 /// TLS handshakes that came to nothing.

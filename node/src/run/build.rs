@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use super::bind::Bound;
 use super::certificates::{self, Addresses, Kept};
 use super::own;
+use super::seen;
 use super::site::Site;
 use crate::assets::Store;
 use crate::catalog::Catalog;
@@ -21,7 +22,7 @@ use crate::loaders::Loaders;
 use crate::membership::{DataDir, Own, Standing};
 use crate::peer_http::Peers;
 use crate::replication::{self, Replicator};
-use crate::{admin, boot, dhcp, grpc, peers, sightings, tftp, timeline, vip};
+use crate::{admin, boot, dhcp, grpc, observe, peers, sightings, tftp, timeline, vip};
 
 /// Connections from other nodes that wait to be served; more are closed and come again.
 const ARRIVING_MAX: usize = 64;
@@ -80,7 +81,7 @@ pub(super) async fn build(
     let (http, arriving) = mpsc::channel(ARRIVING_MAX);
     let listener = bound.peers.try_clone().context("the port for other nodes cannot be handed on")?;
     let (cluster, store, credentials) = open(config, home, listener, http).await?;
-    let parts = bound.health();
+    let (parts, counters) = (bound.health(), bound.dhcp.as_ref().map(dhcp::Sockets::counters));
     let data_dir = &config.data_dir;
     let loaders = Arc::new(Loaders::find(&config.loader_dirs));
     if own.kind == NodeKind::Data {
@@ -105,12 +106,24 @@ pub(super) async fn build(
     let others = Peers::of(&cluster, credentials.clone());
     let replicator = Replicator::new(cluster.clone(), store.clone(), others.clone());
     let record = timeline::Record::default();
-    let timeline = timeline::Reader::new(cluster.clone(), record.clone(), others);
+    let timeline = timeline::Reader::new(cluster.clone(), record.clone(), others.clone());
+    let health: observe::Ask<Vec<admin::Health>> = {
+        let told = told.clone();
+        Arc::new(move || parts_of(&parts, &told))
+    };
+    let source = observe::Source {
+        replicator: replicator.clone(),
+        timeline: record.clone(),
+        health: health.clone(),
+        ..seen::source(config, &cluster, &store, told, counters)
+    };
+    let observe = observe::Reader::new(source, others);
     let catalog = Catalog::new(cluster.clone(), place, view, loaders.clone(), store.clone(), sightings);
     let catalog = Arc::new(catalog.with_copies(replicator.clone()).with_timeline(record));
     let addresses = Addresses::new(site.addresses.clone());
     let context = admin::Context {
-        health: Arc::new(move || parts_of(&parts, &told)),
+        health,
+        observe: observe.clone(),
         checks: checks(loaders, addresses.clone()),
         replicator: replicator.clone(),
         timeline: timeline.clone(),
@@ -126,7 +139,8 @@ pub(super) async fn build(
         tls,
         credentials,
     };
-    let for_members = replication::router(replicator.clone()).merge(timeline::router(timeline));
+    let for_members =
+        replication::router(replicator.clone()).merge(timeline::router(timeline)).merge(observe::router(observe));
     let peers = peers::router(peers::Context::new(cluster.clone(), data_dir.clone()), for_members);
     let replicator = (own.kind == NodeKind::Data).then_some(replicator);
     let said = own::announcement(config, site, own, cluster.identity());
