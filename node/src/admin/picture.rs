@@ -85,8 +85,8 @@ pub(super) struct VipView {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Trouble {
     /// In one word, for programs.
-    code: &'static str,
-    message: String,
+    pub(super) code: &'static str,
+    pub(super) message: String,
     hint: String,
     /// Where more is written about it, in the repository or in `/usr/share/doc/raftboot`.
     page: &'static str,

@@ -186,7 +186,7 @@ pub const FAMILIES: &[Family] = &[
         "raftboot_vip_renew_gap_max_seconds",
         Gauge,
         "seconds",
-        "The longest time between two renewals of the lease since the start; 0.05 is meant, at 0.2 the kernel mutes the node (`timing = \"lan\"`).",
+        "The longest time between two renewals of the lease since the start; 0.05 is meant, at 0.2 the kernel mutes the node (with the timing `lan`).",
     ),
     plain(
         "raftboot_vip_foreign_claims_total",

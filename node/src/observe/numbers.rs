@@ -151,3 +151,54 @@ impl Source {
 fn seconds(millis: u64) -> f64 {
     millis as f64 / 1000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use raft::{Cluster, EngineKind, Options};
+
+    use super::super::{Certificate, DhcpCounts, LastBackup, VipHere};
+    use super::*;
+    use crate::assets::Store;
+
+    #[tokio::test]
+    async fn what_other_parts_tell_is_on_the_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let cluster = Cluster::open(Options::alone(folder.path().join("raft"), EngineKind::Memory)).unwrap();
+        let store = Arc::new(Store::open(&folder.path().join("assets")).unwrap());
+        let vip = VipHere { state: "conflict".into(), held_since: Some(1_795_254_847_500), ..VipHere::default() };
+        let source = Source {
+            vip: Arc::new(move || vip.clone()),
+            dhcp: Arc::new(|| {
+                Some(DhcpCounts { received: 3, outcomes: vec![("offered", 2)], silent: vec![("no_loader", 1)] })
+            }),
+            certificates: Arc::new(|| vec![Certificate { name: "admin".into(), expires: 1_800_000_000_000 }]),
+            last_backup: LastBackup::open(folder.path()),
+            ..Source::new(cluster.clone(), store)
+        };
+        source.last_backup.note(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000));
+        let peer = |id, silent_for_millis| PeerView { id, voter: true, silent_for_millis, lag: Some(7) };
+        let text = source.page(&[peer(1, Some(0)), peer(2, Some(34_000)), peer(3, None)]).text();
+        for line in [
+            "raftboot_vip_held 1",
+            "raftboot_vip_held_since_timestamp_seconds 1795254847.5",
+            "raftboot_vip_conflict 1",
+            "raftboot_vip_usable 1",
+            "raftboot_dhcp_received_total 3",
+            "raftboot_dhcp_packets_total{outcome=\"offered\"} 2",
+            "raftboot_dhcp_silent_total{reason=\"no_loader\"} 1",
+            "raftboot_certificate_expiry_timestamp_seconds{certificate=\"admin\"} 1800000000",
+            "raftboot_last_backup_timestamp_seconds 1795000000",
+            "raftboot_raft_peer_reachable{peer=\"2\"} 0",
+            "raftboot_raft_peer_silent_seconds{peer=\"2\"} 34",
+            "raftboot_raft_peer_lag_entries{peer=\"3\"} 7",
+            "raftboot_raft_peer_reachable{peer=\"3\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(!text.contains("peer=\"1\"") && !text.contains("peer_silent_seconds{peer=\"3\"}"), "{text}");
+        cluster.shutdown().await;
+    }
+}

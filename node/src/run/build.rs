@@ -81,7 +81,6 @@ pub(super) async fn build(
     let (http, arriving) = mpsc::channel(ARRIVING_MAX);
     let listener = bound.peers.try_clone().context("the port for other nodes cannot be handed on")?;
     let (cluster, store, credentials) = open(config, home, listener, http).await?;
-    let (parts, counters) = (bound.health(), bound.dhcp.as_ref().map(dhcp::Sockets::counters));
     let data_dir = &config.data_dir;
     let loaders = Arc::new(Loaders::find(&config.loader_dirs));
     if own.kind == NodeKind::Data {
@@ -102,27 +101,18 @@ pub(super) async fn build(
     let view = vip::Handle::default();
     let sharing = super::handoff::sharing(&cluster, view.clone());
     let floating = vip::Floating::new(cluster.clone(), held.place, held.vip, view.clone());
-    let told = floating.reporter();
     let others = Peers::of(&cluster, credentials.clone());
     let replicator = Replicator::new(cluster.clone(), store.clone(), others.clone());
     let record = timeline::Record::default();
     let timeline = timeline::Reader::new(cluster.clone(), record.clone(), others.clone());
-    let health: observe::Ask<Vec<admin::Health>> = {
-        let told = told.clone();
-        Arc::new(move || parts_of(&parts, &told))
-    };
-    let source = observe::Source {
-        replicator: replicator.clone(),
-        timeline: record.clone(),
-        health: health.clone(),
-        ..seen::source(config, &cluster, &store, told, counters)
-    };
-    let observe = observe::Reader::new(source, others);
+    let seen = observe::Source::new(cluster.clone(), store.clone());
+    let seen = observe::Source { replicator: replicator.clone(), timeline: record.clone(), ..seen };
+    let observe = observe::Reader::new(seen::source(seen, config, &bound, &floating.reporter()), others);
     let catalog = Catalog::new(cluster.clone(), place, view, loaders.clone(), store.clone(), sightings);
     let catalog = Arc::new(catalog.with_copies(replicator.clone()).with_timeline(record));
     let addresses = Addresses::new(site.addresses.clone());
     let context = admin::Context {
-        health,
+        health: observe.source().health.clone(),
         observe: observe.clone(),
         checks: checks(loaders, addresses.clone()),
         replicator: replicator.clone(),
@@ -142,15 +132,13 @@ pub(super) async fn build(
     let for_members =
         replication::router(replicator.clone()).merge(timeline::router(timeline)).merge(observe::router(observe));
     let peers = peers::router(peers::Context::new(cluster.clone(), data_dir.clone()), for_members);
-    let replicator = (own.kind == NodeKind::Data).then_some(replicator);
-    let said = own::announcement(config, site, own, cluster.identity());
-    let admin = admin::router(context);
     Ok(Built {
+        said: own::announcement(config, site, own, cluster.identity()),
+        replicator: (own.kind == NodeKind::Data).then_some(replicator),
+        admin: admin::router(context),
         bound,
         cluster,
         catalog,
-        replicator,
-        admin,
         grpc,
         peers,
         arriving,
@@ -158,7 +146,6 @@ pub(super) async fn build(
         kept,
         floating,
         sharing,
-        said,
     })
 }
 
@@ -203,19 +190,6 @@ async fn open(
         anyhow::Ok((cluster, Arc::new(store), credentials))
     })
     .await?
-}
-
-/// What was bound, and how it stands with the VIP now.
-fn parts_of(bound: &[admin::Health], vip: &vip::Reporter) -> Vec<admin::Health> {
-    let vip::Status { state, detail, .. } = vip.status();
-    let state = match state {
-        "none" => "off",
-        "idle" | "claiming" | "held" => "ok",
-        wrong => wrong,
-    };
-    let mut parts = bound.to_vec();
-    parts.push(admin::Health { name: "vip", state, detail });
-    parts
 }
 
 /// The floating address moves; machines told to boot from it must not be told so as if it were this node's own.

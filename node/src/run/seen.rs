@@ -5,30 +5,38 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use raft::Cluster;
-
-use crate::assets::Store;
+use super::bind::Bound;
 use crate::config::{Config, Listen};
-use crate::observe::{DhcpCounts, LastBackup, Rival, Source, VipHere};
+use crate::observe::{DhcpCounts, Health, LastBackup, Rival, Source, VipHere};
 use crate::{dhcp, log, vip};
 
-/// All but what `build` makes itself.
-pub(super) fn source(
-    config: &Config,
-    cluster: &Cluster,
-    store: &Arc<Store>,
-    told: vip::Reporter,
-    counters: Option<Arc<dhcp::Counters>>,
-) -> Source {
+/// `source` with what the parts of this node tell.
+pub(super) fn source(source: Source, config: &Config, bound: &Bound, told: &vip::Reporter) -> Source {
+    let (parts, counters) = (bound.health(), bound.dhcp.as_ref().map(dhcp::Sockets::counters));
+    let (asked, told) = (told.clone(), told.clone());
     Source {
+        health: Arc::new(move || parts_of(&parts, &asked)),
         vip: Arc::new(move || vip_here(told.status())),
         dhcp: Arc::new(move || counters.as_deref().map(dhcp_counts)),
         last_backup: LastBackup::open(&config.data_dir),
         log: Arc::new(log::recent),
         config: shown(config).into(),
         data_dir: Some(config.data_dir.clone()),
-        ..Source::new(cluster.clone(), store.clone())
+        ..source
     }
+}
+
+/// What was bound, and how it stands with the VIP now.
+fn parts_of(bound: &[Health], vip: &vip::Reporter) -> Vec<Health> {
+    let vip::Status { state, detail, .. } = vip.status();
+    let state = match state {
+        "none" => "off",
+        "idle" | "claiming" | "held" => "ok",
+        wrong => wrong,
+    };
+    let mut parts = bound.to_vec();
+    parts.push(Health { name: "vip", state, detail });
+    parts
 }
 
 fn vip_here(status: vip::Status) -> VipHere {
