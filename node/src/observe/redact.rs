@@ -35,7 +35,8 @@ pub fn line(text: &str) -> Option<String> {
         }
         // For people, or JSON that was cut.
         _ => {
-            if text.contains(" DEBUG ") || text.contains(" TRACE ") || text.contains("\"level\":\"DEBUG\"") {
+            let below = [" DEBUG ", " TRACE ", "\"level\":\"DEBUG\"", "\"level\":\"TRACE\""];
+            if below.iter().any(|level| text.contains(level)) {
                 return None;
             }
             fields.iter().fold(text.to_owned(), |text, field| {

@@ -26,8 +26,8 @@ fn names(expression: &str) -> BTreeSet<&str> {
 fn exists(name: &str) {
     let found = FAMILIES.iter().any(|family| {
         let histogram = family.kind == Kind::Histogram;
-        let of_it = ["_bucket", "_sum", "_count"].iter().filter_map(|ending| name.strip_suffix(ending));
-        (family.name == name && !histogram) || (histogram && of_it.into_iter().any(|bare| bare == family.name))
+        let mut of_it = ["_bucket", "_sum", "_count"].iter().filter_map(|ending| name.strip_suffix(ending));
+        (family.name == name && !histogram) || (histogram && of_it.any(|bare| bare == family.name))
     });
     assert!(found, "there is no metric {name}");
 }
