@@ -14,6 +14,8 @@ const SKEW_MAX: Duration = Duration::from_secs(2);
 const BACKUP_AGE_MAX: Duration = Duration::from_hours(48);
 /// How long before its end a certificate is told of. Those a node makes for itself are renewed long before.
 const CERTIFICATE_NOTICE: Duration = Duration::from_hours(30 * 24);
+/// From when on that is urgent.
+const CERTIFICATE_URGENT: Duration = Duration::from_hours(7 * 24);
 /// How long ago a machine may have asked somebody else's boot server.
 const RIVAL_TOLD_FOR: Duration = Duration::from_hours(1);
 
@@ -50,12 +52,12 @@ fn vip(state: &State, name: &str, about: &About, now: u64, problems: &mut Vec<Tr
             "find that network card (`arping {address}` shows who answers, a switch its port) and take the address away from it, or \
              choose another VIP: `raftboot cluster set vip=ADDRESS`"
         );
-        problems.push(trouble("vip_conflict", message, hint, SOMEBODY));
+        problems.push(trouble("vip_conflict", message, hint).see(SOMEBODY));
     }
     if about.vip.state == "unusable" {
         let message = format!("node {name} could not hold the VIP {address}: {}", about.vip.detail);
         let hint = "mend what it says; until then let another node lead: `raftboot transfer`";
-        problems.push(trouble("vip_unusable", message, hint, SOMEBODY));
+        problems.push(trouble("vip_unusable", message, hint).see(SOMEBODY));
     }
 }
 
@@ -67,13 +69,13 @@ fn disk(name: &str, about: &About, problems: &mut Vec<Trouble>) {
         let refused = if disk.free <= disk.reserve { "uploads are refused" } else { "uploads will be refused soon" };
         let message = format!("the disk of node {name} has {} left: {refused}", size(disk.free));
         let hint = "free some space there, or remove assets that are not needed (`raftboot asset rm`; their bytes go a day later)";
-        problems.push(trouble("disk_low", message, hint, DISKS));
+        problems.push(trouble("disk_low", message, hint).see(DISKS));
     }
     if about.quarantined > 0 {
         let files = if about.quarantined == 1 { "file".into() } else { format!("{} files", about.quarantined) };
         let message = format!("node {name} put {files} aside as damaged");
         let hint = "look at that disk (`smartctl -a`); good copies came from other nodes. Then delete what is in `quarantine` there";
-        problems.push(trouble("quarantine", message, hint, DISKS));
+        problems.push(trouble("quarantine", message, hint).see(DISKS));
     }
 }
 
@@ -86,11 +88,14 @@ fn certificates(name: &str, about: &About, now: u64, problems: &mut Vec<Trouble>
         }
         let (code, when) = match certificate.expires <= now {
             true => ("certificate_expired", "has expired".to_owned()),
-            false => ("certificate_expiring", format!("ends in {}", for_people(left))),
+            false if left <= CERTIFICATE_URGENT => {
+                ("certificate_expires_soon", format!("ends in {}", for_people(left)))
+            }
+            false => ("certificate_expires", format!("ends in {}", for_people(left))),
         };
         let message = format!("the certificate `{}` of node {name} {when}", certificate.name);
         let hint = "a file of yours: put a new one in its place; any other: look at the log of that node, it renews them itself";
-        problems.push(trouble(code, message, hint, "docs/reference/config.md"));
+        problems.push(trouble(code, message, hint).see("docs/reference/config.md"));
     }
 }
 
@@ -105,7 +110,7 @@ fn two_holders(told: &[Told], problems: &mut Vec<Trouble>) {
         let message = format!("more than one node says that it holds the VIP: {}", holders.join(", "));
         let hint = "ask again; if it stays so, the network between them is cut and the cluster is a `survivor`, or a clock or \
                     kernel misbehaves: stop one of them (`systemctl stop raftboot`)";
-        problems.push(trouble("vip_two_holders", message, hint, "docs/operate/failures.md#the-network-fails"));
+        problems.push(trouble("vip_two_holders", message, hint).see("docs/operate/failures.md#the-network-fails"));
     }
 }
 
@@ -117,12 +122,9 @@ fn versions(told: &[Told], problems: &mut Vec<Trouble>) {
         let said: Vec<String> = all.iter().map(|(version, name)| format!("{name} runs {version}")).collect();
         let hint = "finish the upgrade, one node after the other, the leader last";
         let page = "docs/operate/failures.md#planned-stop-rolling-restart";
-        problems.push(trouble(
-            "versions_differ",
-            format!("nodes run different versions: {}", said.join(", ")),
-            hint,
-            page,
-        ));
+        problems.push(
+            trouble("versions_differ", format!("nodes run different versions: {}", said.join(", ")), hint).see(page),
+        );
     }
 }
 
@@ -137,7 +139,7 @@ fn clocks(told: &[Told], problems: &mut Vec<Trouble>) {
         let by = for_people(Duration::from_millis(ahead.unsigned_abs()));
         let message = format!("the clock of node {} is {by} {way} that of the node asked", one.name);
         let hint = "set both by NTP (`timedatectl`, `chronyc tracking`): tokens and certificates are judged by them";
-        problems.push(trouble("clock_skew", message, hint, "docs/reference/metrics.md#what-the-alerts-mean"));
+        problems.push(trouble("clock_skew", message, hint).see("docs/reference/metrics.md#what-the-alerts-mean"));
     }
 }
 
@@ -147,7 +149,7 @@ fn rivals(told: &[Told], now: u64, problems: &mut Vec<Trouble>) {
     if let Some(rival) = heard.filter(|rival| recent(rival.at)).max_by_key(|rival| rival.at) {
         let message = format!("a machine asked another boot server, {}, {} ago", rival.who, ago(rival.at, now));
         let hint = "if you do not know it, find it and stop it: a machine takes the first boot offer it likes";
-        problems.push(trouble("dhcp_rival", message, hint, SOMEBODY));
+        problems.push(trouble("dhcp_rival", message, hint).see(SOMEBODY));
     }
 }
 
@@ -156,7 +158,7 @@ fn backup(told: &[Told], now: u64, problems: &mut Vec<Trouble>) {
     if Duration::from_millis(now.saturating_sub(last)) > BACKUP_AGE_MAX {
         let message = format!("the last whole backup is {} old", ago(last, now));
         let hint = "make one (`raftboot backup FILE`), and look why the timer did not: `systemctl list-timers raftboot-backup.timer`";
-        problems.push(trouble("backup_old", message, hint, "docs/reference/metrics.md#what-the-alerts-mean"));
+        problems.push(trouble("backup_old", message, hint).see("docs/reference/metrics.md#what-the-alerts-mean"));
     }
 }
 
@@ -286,7 +288,9 @@ mod tests {
         assert_eq!(when(|b, _| b.skew = Some((2300, 350))), [], "no more than the asking may have taken");
         let ends = |expires| vec![Certificate { name: "admin".into(), expires }];
         let words = "`admin` of node b ends in 3 days";
-        check(|_, about| about.certificates = ends(NOW + 72 * HOUR), "certificate_expiring", words);
+        check(|_, about| about.certificates = ends(NOW + 72 * HOUR), "certificate_expires_soon", words);
+        let words = "`admin` of node b ends in 20 days";
+        check(|_, about| about.certificates = ends(NOW + 480 * HOUR), "certificate_expires", words);
         check(|_, about| about.certificates = ends(NOW - 1), "certificate_expired", "has expired");
         let asked = |hours| Some(Rival { who: "10.0.20.99".into(), at: NOW - hours * HOUR });
         check(|_, about| about.dhcp_rival = asked(0), "dhcp_rival", "10.0.20.99");

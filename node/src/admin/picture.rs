@@ -89,11 +89,19 @@ pub(super) struct Trouble {
     pub(super) message: String,
     hint: String,
     /// Where more is written about it, in the repository or in `/usr/share/doc/raftboot`.
+    #[serde(skip_serializing_if = "str::is_empty")]
     page: &'static str,
 }
 
-pub(super) fn trouble(code: &'static str, message: String, hint: impl Into<String>, page: &'static str) -> Trouble {
-    Trouble { code, message, hint: hint.into(), page }
+pub(super) fn trouble(code: &'static str, message: String, hint: impl Into<String>) -> Trouble {
+    Trouble { code, message, hint: hint.into(), page: "" }
+}
+
+impl Trouble {
+    /// Says where more is written about it.
+    pub(super) fn see(self, page: &'static str) -> Self {
+        Self { page, ..self }
+    }
 }
 
 /// Draws it from what this node knows, what the leader says, and what the nodes say of themselves, where they were asked;
@@ -122,7 +130,7 @@ pub(super) fn draw(state: &State, status: &Status, overview: &Overview, told: &[
         let files = if count == 1 { "1 file has".into() } else { format!("{count} files have") };
         let message = format!("{files} fewer copies than needed: {}{more}", names.join(", "));
         let hint = "bring back the nodes that do not answer; copies are made by themselves";
-        problems.push(trouble("under_replicated", message, hint, "docs/operate/failures.md#disks-fail"));
+        problems.push(trouble("under_replicated", message, hint).see("docs/operate/failures.md#disks-fail"));
     }
     if let Some(vip) = &vip
         && matches!(vip.state, "unclaimed" | "released")
@@ -130,7 +138,7 @@ pub(super) fn draw(state: &State, status: &Status, overview: &Overview, told: &[
     {
         let hint = "if it stays so, look at the log of the node that leads: it says what keeps it from taking the VIP";
         let message = format!("nobody holds the VIP {}", vip.address);
-        problems.push(trouble("vip_not_held", message, hint, "docs/operate/failures.md#somebody-interferes"));
+        problems.push(trouble("vip_not_held", message, hint).see("docs/operate/failures.md#somebody-interferes"));
     }
     concerns::of_nodes(state, told, status.node_id, now, &mut problems);
     Picture { members, vip, under_replicated: copies.under_replicated, under_replicated_names: names, problems }
@@ -219,12 +227,14 @@ fn quorum(status: &Status, leader: Option<u64>, members: &[MemberView], problems
     let (voters, needed) = (status.voters.len(), status.voters.len() / 2 + 1);
     if voters == 0 {
         let message = "this node waits for the cluster to send it the log".to_owned();
-        problems.push(trouble(
-            "waiting",
-            message,
-            "nothing, if it has joined just now; else look whether the others reach its peer port",
-            "docs/operate/cluster.md",
-        ));
+        problems.push(
+            trouble(
+                "waiting",
+                message,
+                "nothing, if it has joined just now; else look whether the others reach its peer port",
+            )
+            .see("docs/operate/cluster.md"),
+        );
         return;
     }
     let names: Vec<&str> =
@@ -233,7 +243,7 @@ fn quorum(status: &Status, leader: Option<u64>, members: &[MemberView], problems
         "no leader: {needed} of {voters} voters must work and reach each other; changes are refused, machines still boot"
     );
     let hint = format!("start the nodes that are down, and look at the network between them ({})", names.join(", "));
-    problems.push(trouble("no_leader", message, hint, "docs/operate/failures.md#quorum-is-lost"));
+    problems.push(trouble("no_leader", message, hint).see("docs/operate/failures.md#quorum-is-lost"));
 }
 
 fn nodes(members: &[MemberView], problems: &mut Vec<Trouble>) {
@@ -248,7 +258,7 @@ fn nodes(members: &[MemberView], problems: &mut Vec<Trouble>) {
             let hint = format!(
                 "start it again; if it is gone for good: `raftboot remove {name}`, or let a new one of that name join"
             );
-            problems.push(trouble("node_silent", message, hint, "docs/operate/failures.md#a-node-fails"));
+            problems.push(trouble("node_silent", message, hint).see("docs/operate/failures.md#a-node-fails"));
         } else if member.role == "learner" {
             let lag = member.lag.map_or_else(String::new, |lag| format!(", {lag} log entries behind"));
             let message = format!(
@@ -256,7 +266,7 @@ fn nodes(members: &[MemberView], problems: &mut Vec<Trouble>) {
                 member.id, member.replicas_missing
             );
             let hint = "nothing: it votes as soon as it has them";
-            problems.push(trouble("node_learning", message, hint, "docs/operate/cluster.md"));
+            problems.push(trouble("node_learning", message, hint).see("docs/operate/cluster.md"));
         }
     }
 }
@@ -271,22 +281,21 @@ fn shape(state: &State, status: &Status, problems: &mut Vec<Trouble>) {
     match two_node {
         TwoNode::Survivor => {}
         TwoNode::Witness => {
-            problems.push(trouble(
-                "no_witness",
-                message,
-                "let the witness join: `raftboot join-token`, then `raftboot join … --witness` there",
-                "docs/operate/cluster.md",
-            ));
+            problems.push(
+                trouble(
+                    "no_witness",
+                    message,
+                    "let the witness join: `raftboot join-token`, then `raftboot join … --witness` there",
+                )
+                .see("docs/operate/cluster.md"),
+            );
         }
         TwoNode::None => {
             let hint =
                 "let a third node join, or a witness (`--witness`), or choose `raftboot cluster set two_node=survivor`";
-            problems.push(trouble(
-                "two_nodes",
-                format!("{message}, and the VIP goes"),
-                hint,
-                "docs/operate/cluster.md",
-            ));
+            problems.push(
+                trouble("two_nodes", format!("{message}, and the VIP goes"), hint).see("docs/operate/cluster.md"),
+            );
         }
     }
 }
