@@ -9,9 +9,11 @@ mod handoff;
 mod join;
 mod membership;
 mod own;
+mod owner;
 mod seen;
 mod signing;
 mod site;
+mod watchdog;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +37,7 @@ use build::{Built, Held};
 pub use clear::clear_vip;
 pub use found::{Founded, init};
 pub use join::{Joined, Joining, join};
+pub use owner::give_to_owner;
 
 /// How long a part that only sits in a loop may take to stop.
 const LOOP_DEADLINE: Duration = Duration::from_secs(2);
@@ -177,16 +180,9 @@ fn start(built: Built) -> Tasks {
     } = built;
     let mut tasks = Tasks::default();
     let serves = said.kind == NodeKind::Data;
+    let (watched, holds) = (cluster.clone(), serves.then(|| floating.reporter()));
     if serves {
-        let reporter = floating.reporter();
-        if let Some(address) = bound.boot_http.as_ref().and_then(|boot| boot.local_addr().ok()) {
-            let address = crate::config::reachable(address);
-            tasks.start("self-check", LOOP_DEADLINE, |stop| async move {
-                vip::watch_health(address, reporter, stop).await;
-                Ok(())
-            });
-        }
-        tasks.start("vip", LOOP_DEADLINE, |stop| floating.run(stop));
+        start_vip(&mut tasks, floating, bound.boot_http.as_ref());
     }
     start_udp(&mut tasks, bound.dhcp, bound.tftp.map(|sockets| (sockets, sharing)), &catalog);
     if let Some(boot_http) = bound.boot_http {
@@ -229,7 +225,25 @@ fn start(built: Built) -> Tasks {
     tasks.start("admin api", ANSWERS_DEADLINE, |stop| async move {
         https::serve(bound.admin, tls, router, stop.cancelled_owned()).await
     });
+    // The last, so that systemd waits for the others as long as they need.
+    tasks.start("watchdog", LOOP_DEADLINE, |stop| async move {
+        watchdog::watch(watched, holds, stop).await;
+        Ok(())
+    });
     tasks
+}
+
+/// Who holds the VIP, and whether this node is fit to.
+fn start_vip(tasks: &mut Tasks, floating: vip::Floating, boot_http: Option<&crate::boot::Server>) {
+    let reporter = floating.reporter();
+    if let Some(address) = boot_http.and_then(|boot| boot.local_addr().ok()) {
+        let address = crate::config::reachable(address);
+        tasks.start("self-check", LOOP_DEADLINE, |stop| async move {
+            vip::watch_health(address, reporter, stop).await;
+            Ok(())
+        });
+    }
+    tasks.start("vip", LOOP_DEADLINE, |stop| floating.run(stop));
 }
 
 /// What machines meet first.

@@ -125,7 +125,8 @@ fn init(arguments: &InitArguments, terminal: &mut Terminal<'_>) -> Result<(), Fa
         _ => TwoNode::None,
     };
     let wanted = Founding { name: arguments.name.clone(), vip: arguments.vip, two_node };
-    let founded = block_on(run::init(&arguments.here.config()?, wanted))?;
+    let config = arguments.here.config()?;
+    let founded = as_owner(&config, || block_on(run::init(&config, wanted)))?;
     show(terminal, arguments.format, &founded, |founded| say_founded(founded, arguments.witness))
 }
 
@@ -153,7 +154,7 @@ fn join(arguments: JoinArguments, terminal: &mut Terminal<'_>) -> Result<(), Fai
         kind: if arguments.witness { NodeKind::Witness } else { NodeKind::Data },
         wipe: arguments.wipe,
     };
-    let joined = block_on(run::join(&config, &joining))?;
+    let joined = as_owner(&config, || block_on(run::join(&config, &joining)))?;
     show(terminal, arguments.format, &joined, say_joined)
 }
 
@@ -168,6 +169,17 @@ fn say_joined(joined: &Joined) -> String {
          start the service here (`raftboot serve`): it fetches the log and the files, then it votes\n\
          `raftboot` needs the cluster's admin token here: copy it, or use --token-file\n"
     )
+}
+
+/// Works in the data directory; what root made there belongs to the directory's owner afterwards, also if it failed.
+fn as_owner<T>(config: &Config, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    let done = work();
+    let given = run::give_to_owner(&config.data_dir).map_err(|error| {
+        let dir = config.data_dir.display();
+        let hint = format!("`chown -R --reference={dir} {dir}`");
+        Failure::new(format!("{dir}: its files cannot be given to the user who owns it: {error}"), hint)
+    });
+    done.and_then(|done| given.map(|()| done))
 }
 
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> Result<T, Failure> {

@@ -15,6 +15,7 @@ mod failure;
 mod host;
 mod import;
 mod machines;
+mod man;
 mod objects;
 mod output;
 mod progress;
@@ -26,7 +27,7 @@ mod tokens;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use connect::Connection;
@@ -121,6 +122,8 @@ pub enum ClientCommand {
         /// For which shell
         shell: Shell,
     },
+    /// Write the manual pages
+    Man(man::Arguments),
 }
 
 /// A command with arguments.
@@ -194,10 +197,7 @@ fn perform(command: ClientCommand, terminal: &mut Terminal<'_>) -> Result<(), Fa
         ClientCommand::Import(ConnectedTo { connection, action }) => import::run(&connection, action, terminal),
         ClientCommand::Export(ConnectedTo { connection, action }) => export::run(&connection, &action, terminal),
         ClientCommand::SupportBundle(Connected { connection, action }) => support::run(&connection, &action, terminal),
-        ClientCommand::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "raftboot", &mut script);
-            terminal.print(&String::from_utf8_lossy(&script))
-        }
+        ClientCommand::Completions { shell } => man::completions(shell, terminal),
+        ClientCommand::Man(arguments) => man::run(&arguments, terminal),
     }
 }

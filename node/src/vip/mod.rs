@@ -56,6 +56,12 @@ impl Reporter {
         lock(&self.0.status).clone()
     }
 
+    /// For how long the thread that holds the VIP has not looked. Before its first look: since it was made.
+    #[must_use]
+    pub fn still_for(&self) -> Duration {
+        lock(&self.0.looked).elapsed()
+    }
+
     /// Tells whether this node is fit to be sent machines.
     pub fn set_healthy(&self, healthy: bool) {
         self.0.healthy.store(healthy, Ordering::Release);
@@ -74,6 +80,7 @@ impl Floating {
             healthy: AtomicBool::new(true),
             held: watch::channel(false).0,
             status: Mutex::new(Status { state: "none", ..Status::default() }),
+            looked: Mutex::new(Instant::now()),
         });
         let claims = Claims::new(cluster.clone(), tokio::runtime::Handle::current());
         let keeper = Keeper {

@@ -47,6 +47,8 @@ pub(super) struct Shared {
     pub(super) healthy: AtomicBool,
     pub(super) held: watch::Sender<bool>,
     pub(super) status: Mutex<Status>,
+    /// When the thread last looked.
+    pub(super) looked: Mutex<Instant>,
 }
 
 /// How it stands with the VIP on this node, for `status`.
@@ -125,6 +127,7 @@ impl Keeper {
         let state = self.cluster.read();
         self.follow_settings(&state);
         let now = Instant::now();
+        *lock(&self.shared.looked) = now;
         let wait = if self.vip.is_some() {
             if slept {
                 self.let_go(Why::LeaseOver);

@@ -451,6 +451,15 @@ impl Cluster {
         self.inner.caught_up.load(Ordering::Acquire)
     }
 
+    /// Whether the consensus on this node still moves: it answers within that time. For watchdogs.
+    pub async fn answers(&self, within: Duration) -> bool {
+        let asked = self.at_desk(|desk| async move {
+            let _ended = desk.raft.with_raft_state(|_| ()).await;
+            Ok(())
+        });
+        tokio::time::timeout(within, asked).await.is_ok()
+    }
+
     /// Resolves when the replicated state has stopped for good.
     pub async fn failed(&self) -> Fatal {
         self.inner.health.failed().await
