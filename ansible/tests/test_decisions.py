@@ -124,6 +124,12 @@ class Order(unittest.TestCase):
         self.assertEqual(decide.speakers(list(hosts), hosts), ["b", "a"])
 
 
+class Reach(unittest.TestCase):
+    def test_who_does_not_reach_whom(self):
+        hosts = {"a": {"raftboot_reached": {"unreached": ["10.0.20.12"]}}, "b": {"raftboot_reached": {"skipped": True}}, "c": {}}
+        self.assertEqual(decide.cut_off(list(hosts), hosts), ["a cannot reach 10.0.20.12."])
+
+
 class Clocks(unittest.TestCase):
     def test_only_the_difference_between_nodes_counts(self):
         self.assertEqual(decide.clocks_apart([{"clock": 1100, "asked": 100}, {"clock": 1103.5, "asked": 101}]), 2.5)

@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod assets;
+pub mod backup;
 pub mod boot;
 pub mod catalog;
 pub mod certs;

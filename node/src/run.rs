@@ -10,6 +10,8 @@ mod join;
 mod membership;
 mod own;
 mod owner;
+mod recover;
+mod restore;
 mod seen;
 mod signing;
 mod site;
@@ -38,6 +40,8 @@ pub use clear::clear_vip;
 pub use found::{Founded, init};
 pub use join::{Joined, Joining, join};
 pub use owner::give_to_owner;
+pub use recover::{Agreement, Answering, Outlook, Recovered, outlook, recover};
+pub use restore::{Restored, Restoring, restore};
 
 /// How long a part that only sits in a loop may take to stop.
 const LOOP_DEADLINE: Duration = Duration::from_secs(2);
@@ -144,6 +148,13 @@ fn begun(home: &DataDir) -> anyhow::Result<Option<Founding>> {
         Standing::Joining => {
             let message = format!(
                 "{}: this node has begun to join a cluster and is no member yet: run the same `raftboot join` again",
+                home.path().display()
+            );
+            Err(NoPlace(message).into())
+        }
+        Standing::Restoring => {
+            let message = format!(
+                "{}: a backup was being restored here and is not whole: run the same `raftboot restore` again",
                 home.path().display()
             );
             Err(NoPlace(message).into())

@@ -7,9 +7,11 @@
 mod apply;
 mod assets;
 mod auth;
+mod backup;
 mod blobs;
 mod body;
 pub mod bootstrap;
+mod browser;
 mod clock;
 mod cluster;
 mod cluster_settings;
@@ -22,6 +24,7 @@ mod json;
 mod list;
 mod machines;
 mod objects;
+mod openapi;
 mod picture;
 mod request_id;
 mod routes;
@@ -37,6 +40,7 @@ mod warnings;
 mod write;
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -88,6 +92,10 @@ pub struct Context {
     pub checks: Checks,
     /// sha256 of the cluster's CA, which join tokens name; without it none can be made.
     pub ca: Option<Digest>,
+    /// Where the CA's files are; without it no backup can be made.
+    pub data_dir: Option<PathBuf>,
+    /// Held while a backup is sent.
+    pub(crate) backups: Arc<tokio::sync::Semaphore>,
     /// Callers turned away.
     pub refused: Arc<RefusedCallers>,
     /// Held while a token is revoked.
@@ -109,9 +117,17 @@ impl Context {
             health: Arc::new(Vec::new),
             checks: Checks::default(),
             ca: None,
+            data_dir: None,
+            backups: Arc::new(tokio::sync::Semaphore::new(backup::BACKUPS_MAX)),
             refused: Arc::default(),
             revoking: Arc::default(),
         }
+    }
+
+    /// The same for a node whose CA is in `data_dir`, so that backups can be made.
+    #[must_use]
+    pub fn in_dir(self, data_dir: &Path) -> Self {
+        Self { data_dir: Some(data_dir.to_owned()), ..self }
     }
 
     /// The same for templates that have been judged already: translating one twice would take twice as long.

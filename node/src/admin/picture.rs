@@ -89,7 +89,6 @@ pub(super) struct Trouble {
     pub(super) message: String,
     hint: String,
     /// Where more is written about it, in the repository or in `/usr/share/doc/raftboot`.
-    #[serde(skip_serializing_if = "str::is_empty")]
     page: &'static str,
 }
 
@@ -123,12 +122,17 @@ pub(super) fn draw(state: &State, status: &Status, overview: &Overview, told: &[
     quorum(status, leader, &members, &mut problems);
     nodes(&members, &mut problems);
     shape(state, status, &mut problems);
-    let names = if copies.under_replicated > 0 { under_replicated(state) } else { Vec::new() };
-    if copies.under_replicated > 0 {
-        let more = if copies.under_replicated > names.len() { ", …" } else { "" };
-        let count = copies.under_replicated;
-        let files = if count == 1 { "1 file has".into() } else { format!("{count} files have") };
-        let message = format!("{files} fewer copies than needed: {}{more}", names.join(", "));
+    let nowhere = if copies.nowhere > 0 { named(state, |copies| copies.is_empty()) } else { Vec::new() };
+    if copies.nowhere > 0 {
+        let list = listed(&nowhere, copies.nowhere);
+        let message = format!("{} no copy on any node: machines that ask get an error: {list}", files(copies.nowhere));
+        let hint = "bring back the node that has them; else upload them again: `raftboot asset put`";
+        problems.push(trouble("no_copy", message, hint).see("docs/operate/failures.md#disks-fail"));
+    }
+    let few = copies.under_replicated.saturating_sub(copies.nowhere);
+    let mut names = if few > 0 { named(state, |copies| !copies.is_empty()) } else { Vec::new() };
+    if few > 0 {
+        let message = format!("{} fewer copies than needed: {}", files(few), listed(&names, few));
         let hint = "bring back the nodes that do not answer; copies are made by themselves";
         problems.push(trouble("under_replicated", message, hint).see("docs/operate/failures.md#disks-fail"));
     }
@@ -140,14 +144,28 @@ pub(super) fn draw(state: &State, status: &Status, overview: &Overview, told: &[
         let message = format!("nobody holds the VIP {}", vip.address);
         problems.push(trouble("vip_not_held", message, hint).see("docs/operate/failures.md#somebody-interferes"));
     }
+    names.splice(0..0, nowhere);
+    names.truncate(NAMED_MAX);
     concerns::of_nodes(state, told, status.node_id, now, &mut problems);
     Picture { members, vip, under_replicated: copies.under_replicated, under_replicated_names: names, problems }
 }
 
-/// The first names of what has too few copies.
-fn under_replicated(state: &State) -> Vec<String> {
-    let lacking = state.assets_from("").filter(|asset| copies(state, &asset.value.digest).under_replicated);
+/// The first names of what has too few copies, of those that have such copies.
+fn named(state: &State, such: impl Fn(&[u64]) -> bool) -> Vec<String> {
+    let lacking = state.assets_from("").filter(|asset| {
+        let of_it = copies(state, &asset.value.digest);
+        of_it.under_replicated && such(&of_it.copies)
+    });
     lacking.map(|asset| asset.value.name.clone()).take(NAMED_MAX).collect()
+}
+
+fn files(count: usize) -> String {
+    if count == 1 { "1 file has".into() } else { format!("{count} files have") }
+}
+
+fn listed(names: &[String], of: usize) -> String {
+    let more = if of > names.len() { ", …" } else { "" };
+    names.join(", ") + more
 }
 
 fn told_view(one: &Told) -> Option<ToldView> {

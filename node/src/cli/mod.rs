@@ -1,10 +1,11 @@
 //! The command line: what can be said, and who does it.
 //!
-//! Everything but `serve`, `check-config`, `init`, `join`, `cert` and `vip` is a client of the admin API. Exit codes: 0 done, 1 failed, 2 usage,
+//! Everything but `serve`, `check-config`, `init`, `join`, `verify-backup`, `restore`, `recover`, `cert` and `vip` is a client of the admin API. Exit codes: 0 done, 1 failed, 2 usage,
 //! 64 bad configuration (a token or a CA that cannot be read).
 
 mod apply;
 mod assets;
+mod backup;
 mod certificates;
 mod cluster;
 mod connect;
@@ -19,6 +20,7 @@ mod man;
 mod objects;
 mod output;
 mod progress;
+mod rescue;
 mod settings;
 mod status;
 mod support;
@@ -111,6 +113,8 @@ pub enum ClientCommand {
     Token(ConnectedTo<tokens::Action>),
     /// Make many objects what files say, as one change: all of it or nothing
     Apply(Connected<apply::Arguments>),
+    /// Write everything the cluster knows, and its files if wanted, into one file that can be restored
+    Backup(Connected<backup::Arguments>),
     /// Take over the data of another boot service
     Import(ConnectedTo<import::Action>),
     /// Write the data as another boot service reads it
@@ -130,9 +134,10 @@ pub enum ClientCommand {
 #[derive(Debug, Args)]
 pub struct Connected<T: Args> {
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
     action: T,
+    // After its own arguments, which would stand below the heading of these otherwise.
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// A command with further commands.
@@ -194,6 +199,7 @@ fn perform(command: ClientCommand, terminal: &mut Terminal<'_>) -> Result<(), Fa
         ClientCommand::Cluster(ConnectedTo { connection, action }) => cluster::run(&connection, action, terminal),
         ClientCommand::Token(ConnectedTo { connection, action }) => tokens::run(&connection, action, terminal),
         ClientCommand::Apply(Connected { connection, action }) => apply::run(&connection, &action, terminal),
+        ClientCommand::Backup(Connected { connection, action }) => backup::run(&connection, &action, terminal),
         ClientCommand::Import(ConnectedTo { connection, action }) => import::run(&connection, action, terminal),
         ClientCommand::Export(ConnectedTo { connection, action }) => export::run(&connection, &action, terminal),
         ClientCommand::SupportBundle(Connected { connection, action }) => support::run(&connection, &action, terminal),

@@ -118,7 +118,7 @@ pub(super) async fn build(
         replicator: replicator.clone(),
         timeline: timeline.clone(),
         ca: Some(Authority::open(data_dir, std::time::SystemTime::now())?.digest()?),
-        ..admin::Context::new(cluster.clone(), store.clone())
+        ..admin::Context::new(cluster.clone(), store.clone()).in_dir(data_dir)
     };
     let kept = Kept {
         config: config.clone(),

@@ -31,8 +31,9 @@ pub use tuning::{Syncing, Timing, Tuning};
 pub use whisper::{Listener, WHISPER_BYTES_MAX};
 
 pub(crate) use heard::Heard;
+pub(crate) use open::{Opened, fail, new_mark, open_engine, open_mark, open_store};
 
-use crate::codec::{self, Identity};
+use crate::codec::{self, Applied, Identity, LogPosition, SnapshotHeader};
 use crate::command::{Command, Outcome};
 use crate::failure::Health;
 use crate::home::{Home, cluster_name};
@@ -64,7 +65,7 @@ const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long each step of stopping may take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the disk may take for what is queued when stopping.
-const STOP_DISK_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const STOP_DISK_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) type Raft = openraft::Raft<TypeConfig, StateMachine>;
 pub(crate) type Metrics = <TokioWatch as Watch>::Receiver<openraft::RaftMetrics<TypeConfig>>;
@@ -227,6 +228,15 @@ impl Cluster {
     #[must_use]
     pub fn read(&self) -> Arc<State> {
         self.inner.model.state()
+    }
+
+    /// What is said before the records of `state` when it leaves this node: whose it is and how far it goes.
+    #[must_use]
+    pub fn header_of(&self, state: &State) -> SnapshotHeader {
+        let Identity { cluster, generation, node } = self.inner.identity;
+        let term = self.inner.metrics.borrow_watched().current_term;
+        let last = Some(LogPosition { term, node, index: state.applied().0 });
+        SnapshotHeader { cluster, generation, applied: Applied { last, ..Applied::default() } }
     }
 
     /// Makes the directory of a node that was given its id by a cluster; `open` then waits to be sent the log.

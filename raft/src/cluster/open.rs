@@ -59,7 +59,7 @@ impl From<Fatal> for OpenError {
     }
 }
 
-fn fail(what: &str, path: &Path, detail: &dyn std::fmt::Display, hint: &str) -> OpenError {
+pub(crate) fn fail(what: &str, path: &Path, detail: &dyn std::fmt::Display, hint: &str) -> OpenError {
     Fatal::at(what, path, detail, hint).into()
 }
 
@@ -83,7 +83,9 @@ const GUARD_MARGIN: Duration = Duration::from_millis(50);
 
 pub(super) fn open(options: Options, tuning: Tuning) -> Result<Cluster, OpenError> {
     let opened = open_store(&options.dir, options.engine, &tuning)?;
-    let Opened { home, identity, snapshots, tail, health, writer, model, storage } = opened;
+    let Opened { home, identity, snapshots, engine, tail, health, writer, model, storage } = opened;
+    // Those who use it hold it; it closes with the last of them.
+    drop(engine);
     let runtime = runtime()?;
     let not_before = Instant::now() + tuning.timing.election_max + GUARD_MARGIN;
     let credentials = options.peers.as_ref().map(|peers| peers.credentials.clone());
@@ -155,18 +157,19 @@ pub(super) fn open(options: Options, tuning: Tuning) -> Result<Cluster, OpenErro
 }
 
 /// Everything on disk, read and checked.
-struct Opened {
-    home: Home,
-    identity: Identity,
-    snapshots: Snapshots,
-    tail: Arc<Tail>,
-    health: Health,
-    writer: Writer,
-    model: Arc<ReadModel>,
-    storage: Storage,
+pub(crate) struct Opened {
+    pub(crate) home: Home,
+    pub(crate) identity: Identity,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) tail: Arc<Tail>,
+    pub(crate) health: Health,
+    pub(crate) writer: Writer,
+    pub(crate) model: Arc<ReadModel>,
+    pub(crate) storage: Storage,
 }
 
-fn open_store(dir: &Path, kind: EngineKind, tuning: &Tuning) -> Result<Opened, OpenError> {
+pub(crate) fn open_store(dir: &Path, kind: EngineKind, tuning: &Tuning) -> Result<Opened, OpenError> {
     let mut home = Home::open(dir)?;
     let sync = tuning.syncing == Syncing::On;
     let on_disk = kind == EngineKind::RocksDb;
@@ -201,10 +204,10 @@ fn open_store(dir: &Path, kind: EngineKind, tuning: &Tuning) -> Result<Opened, O
         snapshots: snapshots.clone(),
     };
     let storage = Storage {
-        log: LogStore::new(engine, tail.clone(), writer.clone(), health.clone(), place),
+        log: LogStore::new(engine.clone(), tail.clone(), writer.clone(), health.clone(), place),
         machine: StateMachine::new(parts, loaded, model.clone()),
     };
-    Ok(Opened { home, identity, snapshots, tail, health, writer, model, storage })
+    Ok(Opened { home, identity, snapshots, engine, tail, health, writer, model, storage })
 }
 
 fn handler(desk: Desk) -> CallHandler {
@@ -238,7 +241,7 @@ fn runtime() -> Result<Runtime, OpenError> {
         .map_err(|error| OpenError(format!("no threads for the consensus: {error}")))
 }
 
-fn open_engine(
+pub(crate) fn open_engine(
     home: &Home,
     kind: EngineKind,
     sync: bool,
@@ -278,7 +281,7 @@ fn open_hint(detail: &str) -> &'static str {
 
 /// The note of an earlier run. A directory without an identity may have one only from a first start that was cut short,
 /// when nothing had been synced; any other is the only witness of what is missing, and is left alone.
-fn open_mark(home: &Home, sync: bool) -> Result<Option<MarkFile>, OpenError> {
+pub(crate) fn open_mark(home: &Home, sync: bool) -> Result<Option<MarkFile>, OpenError> {
     let path = home.mark();
     let refuse = |detail: &dyn std::fmt::Display| fail("reading", &path, detail, DAMAGE_HINT);
     if home.is_new() && !path.try_exists().map_err(|error| refuse(&error))? {
@@ -293,7 +296,7 @@ fn open_mark(home: &Home, sync: bool) -> Result<Option<MarkFile>, OpenError> {
 }
 
 /// Makes the note of a new directory, once its database is known to be empty.
-fn new_mark(home: &Home, sync: bool) -> Result<MarkFile, OpenError> {
+pub(crate) fn new_mark(home: &Home, sync: bool) -> Result<MarkFile, OpenError> {
     let path = home.mark();
     MarkFile::create(&path, sync).map_err(|error| fail("writing", &path, &error, write_hint(&error.to_string())))
 }
@@ -333,7 +336,8 @@ fn open_snapshots(
     Ok(snapshots)
 }
 
-struct Storage {
+/// What openraft drives.
+pub(crate) struct Storage {
     log: LogStore,
     machine: StateMachine,
 }

@@ -131,6 +131,12 @@ def in_order(hosts, hostvars):
     return sorted(hosts, key=rank)
 
 
+def cut_off(hosts, hostvars):
+    """Which nodes cannot reach which, as sentences."""
+    return ["%s cannot reach %s." % (host, peer) for host in hosts
+            for peer in (hostvars[host].get("raftboot_reached") or {}).get("unreached") or []]
+
+
 def clocks_apart(samples):
     """Seconds between the clocks that differ most; a sample is {clock, asked}: theirs, and the controller's own then."""
     offsets = [sample["clock"] - sample["asked"] for sample in samples]
@@ -150,5 +156,6 @@ class FilterModule:
             "raftboot_speakers": speakers,
             "raftboot_leader": leader,
             "raftboot_in_order": in_order,
+            "raftboot_cut_off": cut_off,
             "raftboot_clocks_apart": clocks_apart,
         }
