@@ -449,16 +449,18 @@ mod tests {
             at: Timestamp(1_700_000_000_000),
             idempotency_key: String::new(),
             fingerprint: Digest([0; 32]),
-            edits: edits.map(Into::into).collect(),
+            edits: edits.chain([Edit::ReportBlobs(1, vec![(digest(6), 1)])]).map(Into::into).collect(),
             replace: Vec::new(),
             allow_ties: false,
         };
         state.apply(LogIndex(6), &command);
         let overview = Overview { leader: Some(1), peers: vec![peer(1, true, 0), peer(2, true, 40)] };
         let picture = drawn(&state, &status(&[1, 2], Some(1)), &overview);
-        assert_eq!(codes(&picture), ["under_replicated"]);
-        let message = &picture.problems[0].message;
-        assert_eq!(message, "7 files have fewer copies than needed: talos/0, talos/1, talos/2, talos/3, talos/4, …");
+        assert_eq!(codes(&picture), ["no_copy", "under_replicated"]);
+        let said: Vec<&str> = picture.problems.iter().map(|problem| &*problem.message).collect();
+        let list = "talos/0, talos/1, talos/2, talos/3, talos/4, …";
+        let nowhere = format!("6 files have no copy on any node: machines that ask get an error: {list}");
+        assert_eq!(said, [nowhere.as_str(), "1 file has fewer copies than needed: talos/6"]);
         assert_eq!(picture.under_replicated_names.len(), NAMED_MAX);
     }
 
