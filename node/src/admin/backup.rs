@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -79,6 +80,15 @@ pub(super) async fn read(State(context): State<Context>, Asked(what): Asked<What
         let mut files = Stored { context: &context, handle };
         let written = backup::write(&origin, what.files.then_some(&mut files as &mut dyn Files), &mut out);
         match written {
+            Ok(done) if what.files && done.lacking == 0 => {
+                context.observe.source().last_backup.note(SystemTime::now());
+                info!(
+                    log_index = state.applied().0,
+                    files = done.files,
+                    bytes = done.file_bytes,
+                    "a whole backup was sent"
+                );
+            }
             Ok(done) if done.lacking > 0 => {
                 warn!(files = done.files, lacking = done.lacking, "a backup was sent without the bytes of some files");
             }

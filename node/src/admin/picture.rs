@@ -89,7 +89,6 @@ pub(super) struct Trouble {
     pub(super) message: String,
     hint: String,
     /// Where more is written about it, in the repository or in `/usr/share/doc/raftboot`.
-    #[serde(skip_serializing_if = "str::is_empty")]
     page: &'static str,
 }
 
@@ -123,18 +122,17 @@ pub(super) fn draw(state: &State, status: &Status, overview: &Overview, told: &[
     quorum(status, leader, &members, &mut problems);
     nodes(&members, &mut problems);
     shape(state, status, &mut problems);
+    let nowhere = if copies.nowhere > 0 { named(state, |copies| copies.is_empty()) } else { Vec::new() };
     if copies.nowhere > 0 {
-        let message =
-            format!("{} files have no copy on any node: machines that ask for them are refused", copies.nowhere);
-        let hint = "bring back the node that has them; else `raftboot asset list` shows which, and `raftboot asset put` mends them";
-        problems.push(trouble("no_copy", message, hint).see("docs/operate/corrupt-disk.md"));
+        let list = listed(&nowhere, copies.nowhere);
+        let message = format!("{} no copy on any node: machines that ask get an error: {list}", files(copies.nowhere));
+        let hint = "bring back the node that has them; else upload them again: `raftboot asset put`";
+        problems.push(trouble("no_copy", message, hint).see("docs/operate/failures.md#disks-fail"));
     }
-    let names = if copies.under_replicated > copies.nowhere { under_replicated(state) } else { Vec::new() };
-    if copies.under_replicated > copies.nowhere {
-        let more = if copies.under_replicated - copies.nowhere > names.len() { ", …" } else { "" };
-        let count = copies.under_replicated - copies.nowhere;
-        let files = if count == 1 { "1 file has".into() } else { format!("{count} files have") };
-        let message = format!("{files} fewer copies than needed: {}{more}", names.join(", "));
+    let few = copies.under_replicated.saturating_sub(copies.nowhere);
+    let mut names = if few > 0 { named(state, |copies| !copies.is_empty()) } else { Vec::new() };
+    if few > 0 {
+        let message = format!("{} fewer copies than needed: {}", files(few), listed(&names, few));
         let hint = "bring back the nodes that do not answer; copies are made by themselves";
         problems.push(trouble("under_replicated", message, hint).see("docs/operate/failures.md#disks-fail"));
     }
@@ -146,17 +144,28 @@ pub(super) fn draw(state: &State, status: &Status, overview: &Overview, told: &[
         let message = format!("nobody holds the VIP {}", vip.address);
         problems.push(trouble("vip_not_held", message, hint).see("docs/operate/failures.md#somebody-interferes"));
     }
+    names.splice(0..0, nowhere);
+    names.truncate(NAMED_MAX);
     concerns::of_nodes(state, told, status.node_id, now, &mut problems);
     Picture { members, vip, under_replicated: copies.under_replicated, under_replicated_names: names, problems }
 }
 
-/// The first names of what has too few copies, but has one.
-fn under_replicated(state: &State) -> Vec<String> {
+/// The first names of what has too few copies, of those that have such copies.
+fn named(state: &State, such: impl Fn(&[u64]) -> bool) -> Vec<String> {
     let lacking = state.assets_from("").filter(|asset| {
-        let copies = copies(state, &asset.value.digest);
-        copies.under_replicated && !copies.copies.is_empty()
+        let of_it = copies(state, &asset.value.digest);
+        of_it.under_replicated && such(&of_it.copies)
     });
     lacking.map(|asset| asset.value.name.clone()).take(NAMED_MAX).collect()
+}
+
+fn files(count: usize) -> String {
+    if count == 1 { "1 file has".into() } else { format!("{count} files have") }
+}
+
+fn listed(names: &[String], of: usize) -> String {
+    let more = if of > names.len() { ", …" } else { "" };
+    names.join(", ") + more
 }
 
 fn told_view(one: &Told) -> Option<ToldView> {
@@ -440,16 +449,18 @@ mod tests {
             at: Timestamp(1_700_000_000_000),
             idempotency_key: String::new(),
             fingerprint: Digest([0; 32]),
-            edits: edits.map(Into::into).collect(),
+            edits: edits.chain([Edit::ReportBlobs(1, vec![(digest(6), 1)])]).map(Into::into).collect(),
             replace: Vec::new(),
             allow_ties: false,
         };
         state.apply(LogIndex(6), &command);
         let overview = Overview { leader: Some(1), peers: vec![peer(1, true, 0), peer(2, true, 40)] };
         let picture = drawn(&state, &status(&[1, 2], Some(1)), &overview);
-        assert_eq!(codes(&picture), ["under_replicated"]);
-        let message = &picture.problems[0].message;
-        assert_eq!(message, "7 files have fewer copies than needed: talos/0, talos/1, talos/2, talos/3, talos/4, …");
+        assert_eq!(codes(&picture), ["no_copy", "under_replicated"]);
+        let said: Vec<&str> = picture.problems.iter().map(|problem| &*problem.message).collect();
+        let list = "talos/0, talos/1, talos/2, talos/3, talos/4, …";
+        let nowhere = format!("6 files have no copy on any node: machines that ask get an error: {list}");
+        assert_eq!(said, [nowhere.as_str(), "1 file has fewer copies than needed: talos/6"]);
         assert_eq!(picture.under_replicated_names.len(), NAMED_MAX);
     }
 

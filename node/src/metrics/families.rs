@@ -320,7 +320,7 @@ pub const FAMILIES: &[Family] = &[
         "raftboot_last_backup_timestamp_seconds",
         Gauge,
         "seconds",
-        "When this node last gave a whole backup, in seconds since 1970. No number if it never did; ask for the greatest of all nodes.",
+        "When this node last gave a whole backup (with the bytes of all files), in seconds since 1970. No number if it never did; ask for the greatest of all nodes.",
     ),
 ];
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::http::Request;
+use ureq::http::{HeaderValue, Request};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::node::Node;
@@ -75,8 +75,8 @@ fn ask(node: &Node, path: &str, token: Option<&str>, headers: &[(&str, &str)]) -
         request = request.header("authorization", format!("Bearer {token}"));
     }
     for (name, value) in headers {
-        let value = ureq::http::HeaderValue::from_bytes(value.as_bytes());
-        request = request.header(*name, value.unwrap_or_else(|_| ureq::http::HeaderValue::from_static("a b")));
+        let value = HeaderValue::from_bytes(value.as_bytes());
+        request = request.header(*name, value.unwrap_or_else(|_| HeaderValue::from_static("a b")));
     }
     let mut answer = agent(node).run(request.body(()).expect("a request")).expect("an answer");
     let id = answer.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
