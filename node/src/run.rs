@@ -9,8 +9,13 @@ mod handoff;
 mod join;
 mod membership;
 mod own;
+mod owner;
+mod recover;
+mod restore;
+mod seen;
 mod signing;
 mod site;
+mod watchdog;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +39,9 @@ use build::{Built, Held};
 pub use clear::clear_vip;
 pub use found::{Founded, init};
 pub use join::{Joined, Joining, join};
+pub use owner::give_to_owner;
+pub use recover::{Agreement, Answering, Outlook, Recovered, outlook, recover};
+pub use restore::{Restored, Restoring, restore};
 
 /// How long a part that only sits in a loop may take to stop.
 const LOOP_DEADLINE: Duration = Duration::from_secs(2);
@@ -144,6 +152,13 @@ fn begun(home: &DataDir) -> anyhow::Result<Option<Founding>> {
             );
             Err(NoPlace(message).into())
         }
+        Standing::Restoring => {
+            let message = format!(
+                "{}: a backup was being restored here and is not whole: run the same `raftboot restore` again",
+                home.path().display()
+            );
+            Err(NoPlace(message).into())
+        }
         Standing::Removed(identity) => Err(removed(home, &identity).into()),
     }
 }
@@ -177,16 +192,9 @@ fn start(built: Built) -> Tasks {
     } = built;
     let mut tasks = Tasks::default();
     let serves = said.kind == NodeKind::Data;
+    let (watched, holds) = (cluster.clone(), serves.then(|| floating.reporter()));
     if serves {
-        let reporter = floating.reporter();
-        if let Some(address) = bound.boot_http.as_ref().and_then(|boot| boot.local_addr().ok()) {
-            let address = crate::config::reachable(address);
-            tasks.start("self-check", LOOP_DEADLINE, |stop| async move {
-                vip::watch_health(address, reporter, stop).await;
-                Ok(())
-            });
-        }
-        tasks.start("vip", LOOP_DEADLINE, |stop| floating.run(stop));
+        start_vip(&mut tasks, floating, bound.boot_http.as_ref());
     }
     start_udp(&mut tasks, bound.dhcp, bound.tftp.map(|sockets| (sockets, sharing)), &catalog);
     if let Some(boot_http) = bound.boot_http {
@@ -234,7 +242,25 @@ fn start(built: Built) -> Tasks {
     tasks.start("admin api", ANSWERS_DEADLINE, |stop| async move {
         https::serve(bound.admin, gate, router, stop.cancelled_owned()).await
     });
+    // The last, so that systemd waits for the others as long as they need.
+    tasks.start("watchdog", LOOP_DEADLINE, |stop| async move {
+        watchdog::watch(watched, holds, stop).await;
+        Ok(())
+    });
     tasks
+}
+
+/// Who holds the VIP, and whether this node is fit to.
+fn start_vip(tasks: &mut Tasks, floating: vip::Floating, boot_http: Option<&crate::boot::Server>) {
+    let reporter = floating.reporter();
+    if let Some(address) = boot_http.and_then(|boot| boot.local_addr().ok()) {
+        let address = crate::config::reachable(address);
+        tasks.start("self-check", LOOP_DEADLINE, |stop| async move {
+            vip::watch_health(address, reporter, stop).await;
+            Ok(())
+        });
+    }
+    tasks.start("vip", LOOP_DEADLINE, |stop| floating.run(stop));
 }
 
 /// What machines meet first.

@@ -216,6 +216,51 @@ fn systemd_is_told_when_the_node_is_ready_and_when_it_stops() {
 }
 
 #[test]
+fn signs_of_life_come_while_systemd_waits_for_them_and_none_from_a_node_that_stands_still() {
+    let mut node = Node::new();
+    let path = node.home.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a writable folder");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    node.start_with(|command| command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000"));
+    let next = || {
+        let mut buffer = [0; 256];
+        socket.recv(&mut buffer).map(|length| String::from_utf8_lossy(&buffer[..length]).trim().to_owned())
+    };
+    // The first sign of life may come before the node says that it is ready.
+    let mut said = Vec::new();
+    while said.iter().filter(|word| *word == "WATCHDOG=1").count() < 4 {
+        said.push(next().expect("a sign of life"));
+    }
+    assert!(said.contains(&"READY=1".to_owned()), "{said:?}");
+    node.signal("STOP");
+    socket.set_read_timeout(Some(Duration::from_millis(800))).expect("a socket");
+    while next().is_ok() {}
+    node.signal("CONT");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    assert_eq!(next().expect("a sign of life"), "WATCHDOG=1");
+    node.signal("TERM");
+    assert_eq!(node.wait().code(), Some(0));
+}
+
+#[test]
+fn manual_pages_and_completions_cover_every_command() {
+    let node = Node::new();
+    let dir = node.home.path().join("man");
+    let (done, said) = {
+        let output = node.command(&["man", "--out"]).arg(&dir).output().expect("the binary runs");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert!(done, "{said}");
+    let page = |name: &str| fs::read_to_string(dir.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert!(page("raftboot.1").contains("raftboot\\-token(1)"), "{}", page("raftboot.1"));
+    assert!(page("raftboot-token-create.1").contains("\\-\\-role"), "{}", page("raftboot-token-create.1"));
+    for shell in ["bash", "zsh", "fish"] {
+        let output = node.command(&["completions", shell]).output().expect("the binary runs");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("join-token"), "{shell}");
+    }
+}
+
+#[test]
 fn a_port_in_use_is_named_with_the_remedy_and_nothing_is_created() {
     let mut node = Node::new();
     let _taken = TcpListener::bind(("127.0.0.1", node.http)).expect("it was free a moment ago");

@@ -6,6 +6,7 @@
 //! mark        how far the log was synced, kept outside the database
 //! db/         the database
 //! snapshots/  the last snapshot
+//! recovering  the identity it is about to have, while `rescue` gives it a new generation
 //! ```
 
 use std::fs::{self, File};
@@ -21,7 +22,7 @@ use crate::failure::DAMAGE_HINT;
 use crate::files;
 
 /// Key of the identity in `Table::Meta`: file and database must name the same cluster and node.
-const IDENTITY_KEY: &[u8] = b"identity";
+pub(crate) const IDENTITY_KEY: &[u8] = b"identity";
 
 /// Why a directory cannot be used; says what is wrong, where, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,22 +79,90 @@ impl Home {
         self.dir.join("snapshots")
     }
 
+    /// Where the identity is noted that it is about to have.
+    fn recovering(&self) -> PathBuf {
+        self.dir.join("recovering")
+    }
+
+    /// Whose it is; nothing for a new one.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// The identity it is about to have, if a change of it was begun and not finished.
+    ///
+    /// # Errors
+    /// When the note cannot be read.
+    pub(crate) fn wanted(&self) -> Result<Option<Identity>, HomeError> {
+        let path = self.recovering();
+        match fs::read(&path) {
+            Ok(bytes) => codec::decode(&bytes).map(Some).map_err(|error| refuse("reading", &path, &error, DAMAGE_HINT)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unusable(&path, &error)),
+        }
+    }
+
+    /// Notes the identity it is about to have, before the database has it.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub(crate) fn want(&self, identity: &Identity) -> Result<(), HomeError> {
+        let path = self.recovering();
+        let bytes = codec::encode(identity).map_err(|error| refuse("writing", &path, &error, "report this"))?;
+        files::replace(&path, &bytes).map_err(|error| unusable(&path, &error))
+    }
+
+    /// Takes on the identity that was noted, after the database has it.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub(crate) fn become_wanted(&mut self, identity: &Identity) -> Result<(), HomeError> {
+        let path = self.dir.join("identity");
+        let bytes = codec::encode(identity).map_err(|error| refuse("writing", &path, &error, "report this"))?;
+        files::replace(&path, &bytes).map_err(|error| unusable(&path, &error))?;
+        self.identity = Some(identity.clone());
+        self.forget_wanted()
+    }
+
+    /// Forgets a change of identity: it is done, or was never made.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub(crate) fn forget_wanted(&self) -> Result<(), HomeError> {
+        let path = self.recovering();
+        match fs::remove_file(&path).and_then(|()| files::sync_dir(&self.dir)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unusable(&path, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The identity in the database.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn stored(&self, engine: &dyn Engine) -> Result<Option<Identity>, HomeError> {
+        let db = self.database();
+        let bytes =
+            engine.get(Table::Meta, IDENTITY_KEY).map_err(|error| refuse("reading", &db, &error, DAMAGE_HINT))?;
+        let read = bytes.map(|bytes| codec::decode(&bytes)).transpose();
+        read.map_err(|error| refuse("reading", &db, &error, DAMAGE_HINT))
+    }
+
     /// Makes sure that file and database belong together; gives a new directory its identity.
     ///
     /// # Errors
     /// When they are of different clusters or nodes, or the database has data but the directory no identity.
     pub fn settle(&mut self, engine: &dyn Engine, expected: Option<[u8; 16]>) -> Result<Identity, HomeError> {
-        let db = self.database();
-        let fail = |error: EngineError| refuse("reading", &db, &error, DAMAGE_HINT);
-        let stored: Option<Identity> = match engine.get(Table::Meta, IDENTITY_KEY).map_err(fail)? {
-            Some(bytes) => Some(codec::decode(&bytes).map_err(|error| refuse("reading", &db, &error, DAMAGE_HINT))?),
-            None => None,
-        };
-        let identity = match (&self.identity, stored) {
+        let identity = match (&self.identity, self.stored(engine)?) {
             (Some(ours), Some(stored)) if *ours == stored => stored,
             (Some(ours), Some(stored)) => {
                 let detail =
                     format!("its database is of {}, its identity file of {}", describe(&stored), describe(ours));
+                if self.recovering().exists() {
+                    let hint = "a recovery was cut short here: run `raftboot recover` again, it finishes that";
+                    return Err(refuse("opening", &self.dir, &detail, hint));
+                }
                 return Err(refuse("opening", &self.dir, &detail, "put back the files that belong together"));
             }
             (Some(ours), None) => {

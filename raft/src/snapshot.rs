@@ -126,6 +126,15 @@ impl Snapshots {
         self.newest()?.map_or(Ok(()), |newest| self.remove_older(&newest, installing.as_deref()))
     }
 
+    /// Removes all finished snapshots: they are of a generation that is over, and a new one is written when it is wanted.
+    ///
+    /// # Errors
+    /// When the directory cannot be read or written.
+    pub(crate) fn discard(&self) -> io::Result<()> {
+        self.files(FINISHED)?.into_iter().try_for_each(fs::remove_file)?;
+        files::sync_dir(&self.dir)
+    }
+
     /// Keeps a snapshot that is about to replace the records, until `installed`.
     pub fn keep(&self, path: &Path) {
         *lock(&self.shared.installing) = Some(path.to_owned());
@@ -337,20 +346,20 @@ fn name_of(applied: &Applied, ending: &str) -> String {
     format!("{term:020}-{node:020}-{index:020}.{ending}")
 }
 
-struct Summed<W> {
-    inner: W,
-    checksum: u32,
+pub(crate) struct Summed<W> {
+    pub(crate) inner: W,
+    pub(crate) checksum: u32,
 }
 
 impl<W: Write> Summed<W> {
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.checksum = crc32c::crc32c_append(self.checksum, bytes);
         self.inner.write_all(bytes)
     }
 }
 
 /// Reads one frame after the other; only one is in memory.
-struct Frames<R> {
+pub(crate) struct Frames<R> {
     from: R,
     frame: Vec<u8>,
     count: u64,
@@ -358,11 +367,11 @@ struct Frames<R> {
 }
 
 impl<R: Read> Frames<R> {
-    fn new(from: R) -> Self {
+    pub(crate) fn new(from: R) -> Self {
         Self { from, frame: Vec::new(), count: 0, checksum: 0 }
     }
 
-    fn header(&mut self) -> Result<SnapshotHeader, SnapshotError> {
+    pub(crate) fn header(&mut self) -> Result<SnapshotHeader, SnapshotError> {
         self.next()?;
         codec::decode(&self.frame).map_err(|error| SnapshotError::Frame(0, error))
     }
@@ -387,7 +396,10 @@ impl<R: Read> Frames<R> {
         })
     }
 
-    fn records(&mut self, mut each: impl FnMut(u64, &[u8]) -> Result<(), SnapshotError>) -> Result<(), SnapshotError> {
+    pub(crate) fn records(
+        &mut self,
+        mut each: impl FnMut(u64, &[u8]) -> Result<(), SnapshotError>,
+    ) -> Result<(), SnapshotError> {
         loop {
             let at = self.count;
             let before = self.next()?;

@@ -17,6 +17,7 @@ use super::secret::Secret;
 use super::{Context, clock};
 use crate::callers::{Callers, Holder};
 use crate::https::{Peer, PeerCertificates};
+use crate::metrics::counted;
 
 /// What comes before a certificate's name where a token's name may stand.
 pub(super) const CERTIFICATE_ACTOR: &str = "cert:";
@@ -139,6 +140,7 @@ pub struct RefusedCallers {
 
 impl RefusedCallers {
     fn note(&self, peer: &str, reason: &'static str, path: &str) {
+        counted::ADMIN_REFUSED_CALLERS.one(reason);
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let (since, count) = recent.filter(|(since, _)| now.duration_since(*since) < LOG_EVERY).unwrap_or_else(|| {

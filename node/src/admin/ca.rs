@@ -11,7 +11,7 @@ use raft::types::{Digest, LogIndex};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::body::{OBJECT_BYTES_MAX, blocking, whole};
+use super::body::{OBJECT_BYTES_MAX, blocking, json_text};
 use super::certificates::of_issuer;
 use super::error::{Answer, ApiError};
 use super::write::Write;
@@ -149,7 +149,7 @@ pub(super) async fn step(
     body: Body,
 ) -> Answer<Response> {
     let write = write.without_key()?.without_guard()?;
-    let wanted: Wanted = json::read(&whole(&headers, body, OBJECT_BYTES_MAX).await?)?;
+    let wanted: Wanted = json::read(&json_text(&headers, body, OBJECT_BYTES_MAX).await?)?;
     let state = context.cluster.read();
     let record = under_way(state.ca().map(|record| &**record)).cloned();
     let commit =

@@ -9,7 +9,7 @@ use raft::state::{self, Certificate, Role, Stored};
 use raft::types::{Digest, LogIndex, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::body::{Asked, Names, OBJECT_BYTES_MAX, blocking, whole};
+use super::body::{Asked, Names, OBJECT_BYTES_MAX, blocking, json_text};
 use super::error::{Answer, ApiError};
 use super::list::{Page, page};
 use super::write::Write;
@@ -113,7 +113,7 @@ pub(super) async fn issue(
     body: Body,
 ) -> Answer<Response> {
     let write = write.without_key()?.without_guard()?;
-    let wanted: Wanted = json::read(&whole(&headers, body, OBJECT_BYTES_MAX).await?)?;
+    let wanted: Wanted = json::read(&json_text(&headers, body, OBJECT_BYTES_MAX).await?)?;
     let fits = |letter: char| letter.is_ascii_graphic() || letter == ' ';
     if wanted.name.trim().is_empty() || wanted.name.len() > NAME_CHARS_MAX || !wanted.name.chars().all(fits) {
         let message = format!("a client's name has 1 to {NAME_CHARS_MAX} letters, digits and signs");
@@ -189,7 +189,7 @@ pub(super) async fn revoke(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let bytes = whole(&headers, body, OBJECT_BYTES_MAX).await?;
+    let bytes = json_text(&headers, body, OBJECT_BYTES_MAX).await?;
     let wanted: Revocation = if bytes.is_empty() { Revocation::default() } else { json::read(&bytes)? };
     let serial = read_serial(&serial)?;
     let facts = wanted.certificate.as_deref().map(of_pem).transpose()?;

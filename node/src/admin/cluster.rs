@@ -11,7 +11,7 @@ use raft::state::{self, Member};
 use raft::types::{Digest, LogIndex, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::body::{Asked, Names, OBJECT_BYTES_MAX, whole};
+use super::body::{Asked, Names, OBJECT_BYTES_MAX, json_text};
 use super::error::{Answer, ApiError};
 use super::list::{Page, page};
 use super::write::Write;
@@ -24,7 +24,7 @@ const JOIN_SECONDS: u64 = 3600;
 const JOIN_SECONDS_MAX: u64 = 30 * 86_400;
 
 #[derive(Serialize)]
-struct Report {
+pub(super) struct Report {
     cluster_id: String,
     generation: u64,
     node_id: u64,
@@ -35,14 +35,19 @@ struct Report {
 }
 
 pub(super) async fn read(State(context): State<Context>) -> Response {
+    view::answer(&report(&context).await)
+}
+
+/// As the state and the leader have it; the nodes themselves are not asked.
+pub(super) async fn report(context: &Context) -> Report {
     let overview = context.cluster.overview().await;
     let state = context.cluster.read();
     let status = picture::asked(context.cluster.status(), &overview);
-    let mut picture = picture::draw(&state, &status, &overview);
+    let mut picture = picture::draw(&state, &status, &overview, &[], clock::now().0);
     picture.problems.extend(expiry::troubles(&context.certificates.list(), &state, clock::now()));
     let settings = cluster_settings::json(&state);
     let raft::Status { cluster_id, generation, node_id, leader, .. } = status;
-    view::answer(&Report { cluster_id, generation, node_id, leader, settings, picture })
+    Report { cluster_id, generation, node_id, leader, settings, picture }
 }
 
 pub(super) async fn read_settings(State(context): State<Context>) -> Response {
@@ -56,7 +61,7 @@ pub(super) async fn write_settings(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let bytes = whole(&headers, body, OBJECT_BYTES_MAX).await?;
+    let bytes = json_text(&headers, body, OBJECT_BYTES_MAX).await?;
     let settings = cluster_settings::whole(&context, &context.cluster.read(), &bytes)?;
     write.one(&context, Edit::PutCluster(settings), Digest::of(&bytes)).await
 }
@@ -68,7 +73,7 @@ pub(super) async fn patch_settings(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let bytes = whole(&headers, body, OBJECT_BYTES_MAX).await?;
+    let bytes = json_text(&headers, body, OBJECT_BYTES_MAX).await?;
     let state = context.cluster.read();
     let settings = cluster_settings::merged(&context, &state, &bytes)?;
     let write = write.based_on(state.cluster().map(|stored| stored.revision));
@@ -114,7 +119,7 @@ pub(super) async fn create_token(
     body: Body,
 ) -> Answer<Response> {
     let write = write.without_key()?.without_guard()?;
-    let bytes = whole(&headers, body, OBJECT_BYTES_MAX).await?;
+    let bytes = json_text(&headers, body, OBJECT_BYTES_MAX).await?;
     let wanted: WantedToken = if bytes.is_empty() { WantedToken::default() } else { json::read(&bytes)? };
     let seconds = wanted.expires_in_seconds.unwrap_or(JOIN_SECONDS);
     if !(1..=JOIN_SECONDS_MAX).contains(&seconds) {
@@ -170,7 +175,7 @@ pub(super) async fn transfer(
     body: Body,
 ) -> Answer<Response> {
     let _write = write.without_key()?.without_guard()?;
-    let bytes = whole(&headers, body, OBJECT_BYTES_MAX).await?;
+    let bytes = json_text(&headers, body, OBJECT_BYTES_MAX).await?;
     let wanted: Transfer = if bytes.is_empty() { Transfer::default() } else { json::read(&bytes)? };
     let state = context.cluster.read();
     let to = wanted.to.map(|name| member(&state, &name).map(|member| member.id)).transpose()?;

@@ -8,6 +8,7 @@ use super::clock::rfc3339;
 use super::picture::{Trouble, trouble};
 use crate::certs::Expiry;
 
+const PAGE: &str = "docs/reference/security.md";
 const DAY_MILLIS: u64 = 86_400_000;
 /// From when on the end of a certificate is told.
 const CERTIFICATE_DAYS: u64 = 30;
@@ -61,7 +62,7 @@ pub(super) fn troubles(list: &[Expiry], state: &State, now: Timestamp) -> Vec<Tr
     told.extend(of_clients(state, now).take(TOLD_MAX));
     told.extend(of_tokens(state, now).take(TOLD_MAX));
     told.extend(state.ca().filter(|record| record.stage != CaStage::Done).map(|record| of_ca(record, state)));
-    told
+    told.into_iter().map(|trouble| trouble.see(PAGE)).collect()
 }
 
 fn of_node(certificate: &Expiry, now: Timestamp) -> Option<Trouble> {
@@ -189,7 +190,7 @@ mod tests {
     }
 
     fn codes(list: &[Expiry], state: &State) -> Vec<&'static str> {
-        troubles(list, state, NOW).iter().map(Trouble::code).collect()
+        troubles(list, state, NOW).iter().map(|trouble| trouble.code).collect()
     }
 
     #[test]

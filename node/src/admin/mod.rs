@@ -7,14 +7,17 @@
 mod apply;
 mod assets;
 mod auth;
+mod backup;
 mod blobs;
 mod body;
 pub mod bootstrap;
+mod browser;
 mod ca;
 mod certificates;
 mod clock;
 mod cluster;
 mod cluster_settings;
+mod concerns;
 mod document;
 mod drain;
 mod error;
@@ -24,12 +27,14 @@ mod json;
 mod list;
 mod machines;
 mod objects;
+mod openapi;
 mod picture;
 mod request_id;
 mod routes;
 mod secret;
 mod settings;
 mod status;
+mod support;
 mod templates;
 pub mod tls;
 mod tokens;
@@ -38,6 +43,7 @@ mod warnings;
 mod write;
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -49,16 +55,25 @@ use crate::assets::Store;
 use crate::callers::Callers;
 use crate::certs;
 use crate::https::Service;
+use crate::metrics::counted;
+use crate::observe;
 use crate::replication::Replicator;
 use crate::rotation::Rotation;
 use crate::timeline;
 
+pub use crate::observe::Health;
 pub use auth::RefusedCallers;
 pub use routes::router;
 pub use secret::{NotAToken, Secret};
 
 /// What `https` calls the API.
-pub static SERVICE: Service = Service { name: "admin API", key: "listen.admin", tells_failures: false };
+pub static SERVICE: Service = Service {
+    name: "admin API",
+    key: "listen.admin",
+    label: "admin",
+    count: |answer| counted::admin_request(answer.status.as_u16()),
+    tells_failures: false,
+};
 
 /// What the API works with; cheap to clone.
 #[derive(Clone)]
@@ -71,6 +86,8 @@ pub struct Context {
     pub replicator: Replicator,
     /// What machines did, here and on other nodes.
     pub timeline: timeline::Reader,
+    /// What is seen of this node and the others from outside.
+    pub observe: observe::Reader,
     /// When this process started.
     pub started: SystemTime,
     /// What `status` calls this program.
@@ -81,6 +98,10 @@ pub struct Context {
     pub checks: Checks,
     /// sha256 of the cluster's CA, which join tokens name, as it is now; without it none can be made.
     pub ca: Arc<dyn Fn() -> Option<Digest> + Send + Sync>,
+    /// Where the CA's files are; without it no backup can be made.
+    pub data_dir: Option<PathBuf>,
+    /// Held while a backup is sent.
+    pub(crate) backups: Arc<tokio::sync::Semaphore>,
     /// Callers turned away.
     pub refused: Arc<RefusedCallers>,
     /// Who may call with a client certificate; nobody if it is left out.
@@ -100,6 +121,7 @@ impl Context {
         Self {
             replicator: Replicator::alone(cluster.clone(), store.clone()),
             timeline: timeline::Reader::alone(cluster.clone(), timeline::Record::default()),
+            observe: observe::Reader::alone(observe::Source::new(cluster.clone(), store.clone())),
             cluster,
             store,
             started: SystemTime::now(),
@@ -107,6 +129,8 @@ impl Context {
             health: Arc::new(Vec::new),
             checks: Checks::default(),
             ca: Arc::new(|| None),
+            data_dir: None,
+            backups: Arc::new(tokio::sync::Semaphore::new(backup::BACKUPS_MAX)),
             refused: Arc::default(),
             callers: None,
             certificates: certs::Inventory::default(),
@@ -115,22 +139,17 @@ impl Context {
         }
     }
 
+    /// The same for a node whose CA is in `data_dir`, so that backups can be made.
+    #[must_use]
+    pub fn in_dir(self, data_dir: &Path) -> Self {
+        Self { data_dir: Some(data_dir.to_owned()), ..self }
+    }
+
     /// The same for templates that have been judged already: translating one twice would take twice as long.
     fn without_template_check(self) -> Self {
         let checks = Checks { template: Checks::default().template, ..self.checks };
         Self { checks, ..self }
     }
-}
-
-/// How one part of a node is.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Health {
-    /// Which part: `dhcp`.
-    pub name: &'static str,
-    /// `ok`, `off`, or what is wrong in one word.
-    pub state: &'static str,
-    /// For people: where it listens, what failed, what to do.
-    pub detail: String,
 }
 
 /// Says what is wrong with a template, by its kind, its name and its text.

@@ -7,8 +7,8 @@ use raft::state::Role;
 
 use super::error::ApiError;
 use super::{
-    Context, apply, assets, auth, blobs, ca, certificates, cluster, explain, machines, objects, request_id, settings,
-    status, templates, tokens,
+    Context, apply, assets, auth, backup, blobs, browser, ca, certificates, cluster, explain, machines, objects,
+    openapi, request_id, settings, status, support, templates, tokens,
 };
 
 /// Where the API begins.
@@ -50,6 +50,8 @@ fn table() -> Vec<(&'static str, Role, MethodRouter<Context>)> {
         ("/cluster/transfer", Admin, post(cluster::transfer)),
         ("/cluster/members/{node}", Admin, axum::routing::delete(cluster::remove)),
         ("/cluster/leave", Admin, post(cluster::leave)),
+        ("/backup", Admin, get(backup::read)),
+        ("/support", Admin, get(support::bundle)),
         ("/tokens", Admin, get(tokens::list).post(tokens::create)),
         ("/tokens/{id}", Admin, axum::routing::delete(tokens::delete)),
         ("/tokens/{id}/rotate", Admin, post(tokens::rotate)),
@@ -63,9 +65,23 @@ fn table() -> Vec<(&'static str, Role, MethodRouter<Context>)> {
     ]
 }
 
+/// What anybody may ask.
+fn open() -> Vec<(&'static str, MethodRouter<Context>)> {
+    vec![
+        ("/healthz", get(status::alive)),
+        ("/readyz", get(status::ready)),
+        ("/api/v1/openapi.json", get(openapi::read)),
+    ]
+}
+
 /// The API as a service. `serve` adds the peer's address to each request.
 pub fn router(context: Context) -> Router {
-    let mut router = Router::new().route("/healthz", get(status::alive)).route("/readyz", get(status::ready));
+    let mut router = Router::new();
+    for (path, methods) in open() {
+        router = router.route(path, methods);
+    }
+    let reader = from_fn_with_state((context.clone(), Role::Read), auth::require);
+    router = router.route("/metrics", get(support::numbers).route_layer(reader));
     for (path, role, methods) in table() {
         let guard = from_fn_with_state((context.clone(), role), auth::require);
         router = router.route(&format!("{PREFIX}{path}"), methods.route_layer(guard));
@@ -84,13 +100,16 @@ pub fn router(context: Context) -> Router {
                 hint,
             )
         })
+        .layer(from_fn(browser::refuse_foreign))
         .layer(from_fn(request_id::stamp))
         .with_state(context)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::table;
+    use std::collections::BTreeSet;
+
+    use super::{PREFIX, open, openapi, table};
 
     #[test]
     fn the_reference_page_lists_every_path_with_its_role() {
@@ -104,5 +123,16 @@ mod tests {
         }
         let described = rows.iter().filter(|row| row.get(1).is_some_and(|path| path.starts_with("`/"))).count();
         assert_eq!(described, table().len(), "the page describes paths that do not exist");
+    }
+
+    #[test]
+    fn the_document_has_every_path_and_no_other() {
+        let document = openapi::document();
+        // OpenAPI has no names with slashes; percent-encoded they are one part of a path.
+        let guarded = table().into_iter().map(|(path, ..)| format!("{PREFIX}{}", path.replace("{*", "{")));
+        let others = open().into_iter().map(|(path, _)| path.to_owned()).chain(["/metrics".to_owned()]);
+        let paths: BTreeSet<String> = guarded.chain(others).collect();
+        let described: BTreeSet<String> = document["paths"].as_object().unwrap().keys().cloned().collect();
+        assert_eq!(described, paths);
     }
 }

@@ -1,4 +1,5 @@
-//! What is done on this host itself, beside the admin API: founding and joining a cluster, certificates, clearing the VIP.
+//! What is done on this host itself, beside the admin API: founding, joining and saving a cluster, certificates, clearing the
+//! VIP.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use serde::Serialize;
 use super::certificates::{self, CertCommand};
 use super::failure::Failure;
 use super::output::{Format, Terminal};
+use super::rescue::{self, RecoverArguments, RestoreArguments, VerifyArguments};
 use crate::config::Config;
 use crate::membership::{Founding, JoinToken};
 use crate::run::{self, Founded, Joined, Joining};
@@ -21,6 +23,12 @@ pub enum HostCommand {
     Init(InitArguments),
     /// Make this node a member of a cluster; `serve` then starts it
     Join(JoinArguments),
+    /// Read a backup to its last byte and say what is in it
+    VerifyBackup(VerifyArguments),
+    /// Begin a new generation of a cluster from a backup, with this node as its only member; the others then join it
+    Restore(RestoreArguments),
+    /// Let this node go on alone when most of its cluster is lost for good
+    Recover(RecoverArguments),
     /// Certificates of the cluster's CA
     #[command(subcommand)]
     Cert(CertCommand),
@@ -111,6 +119,9 @@ pub(super) fn perform(command: HostCommand, terminal: &mut Terminal<'_>) -> Resu
     match command {
         HostCommand::Init(arguments) => init(&arguments, terminal),
         HostCommand::Join(arguments) => join(arguments, terminal),
+        HostCommand::VerifyBackup(arguments) => rescue::verify(&arguments, terminal),
+        HostCommand::Restore(arguments) => rescue::restore(&arguments, terminal),
+        HostCommand::Recover(arguments) => rescue::recover(&arguments, terminal),
         HostCommand::Cert(command) => certificates::run(command, terminal),
         HostCommand::Vip(VipCommand::Clear(here)) => {
             run::clear_vip(&here.config()?).map_err(|error| Failure::new(format!("{error:#}"), ""))
@@ -125,7 +136,8 @@ fn init(arguments: &InitArguments, terminal: &mut Terminal<'_>) -> Result<(), Fa
         _ => TwoNode::None,
     };
     let wanted = Founding { name: arguments.name.clone(), vip: arguments.vip, two_node };
-    let founded = block_on(run::init(&arguments.here.config()?, wanted))?;
+    let config = arguments.here.config()?;
+    let founded = as_owner(&config, || block_on(run::init(&config, wanted)))?;
     show(terminal, arguments.format, &founded, |founded| say_founded(founded, arguments.witness))
 }
 
@@ -153,7 +165,7 @@ fn join(arguments: JoinArguments, terminal: &mut Terminal<'_>) -> Result<(), Fai
         kind: if arguments.witness { NodeKind::Witness } else { NodeKind::Data },
         wipe: arguments.wipe,
     };
-    let joined = block_on(run::join(&config, &joining))?;
+    let joined = as_owner(&config, || block_on(run::join(&config, &joining)))?;
     show(terminal, arguments.format, &joined, say_joined)
 }
 
@@ -170,13 +182,24 @@ fn say_joined(joined: &Joined) -> String {
     )
 }
 
-fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> Result<T, Failure> {
+/// Works in the data directory; what root made there belongs to the directory's owner afterwards, also if it failed.
+pub(super) fn as_owner<T>(config: &Config, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    let done = work();
+    let given = run::give_to_owner(&config.data_dir).map_err(|error| {
+        let dir = config.data_dir.display();
+        let hint = format!("`chown -R --reference={dir} {dir}`");
+        Failure::new(format!("{dir}: its files cannot be given to the user who owns it: {error}"), hint)
+    });
+    done.and_then(|done| given.map(|()| done))
+}
+
+pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("no runtime: {error}"), ""))?;
     runtime.block_on(work).map_err(|error| Failure::new(format!("{error:#}"), ""))
 }
 
-fn show<T: Serialize>(
+pub(super) fn show<T: Serialize>(
     terminal: &mut Terminal<'_>,
     format: Format,
     value: &T,

@@ -1,10 +1,11 @@
 //! The command line: what can be said, and who does it.
 //!
-//! Everything but `serve`, `check-config`, `init`, `join`, `cert` and `vip` is a client of the admin API. Exit codes: 0 done, 1 failed, 2 usage,
+//! Everything but `serve`, `check-config`, `init`, `join`, `verify-backup`, `restore`, `recover`, `cert` and `vip` is a client of the admin API. Exit codes: 0 done, 1 failed, 2 usage,
 //! 64 bad configuration (a token or a CA that cannot be read).
 
 mod apply;
 mod assets;
+mod backup;
 mod ca;
 mod certificates;
 mod cluster;
@@ -16,17 +17,20 @@ mod failure;
 mod host;
 mod import;
 mod machines;
+mod man;
 mod objects;
 mod output;
 mod progress;
+mod rescue;
 mod settings;
 mod status;
+mod support;
 mod tokens;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use connect::Connection;
@@ -81,7 +85,7 @@ pub struct CheckConfigArguments {
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
     /// How the cluster and this node are, and what to do
-    Status(Connected<NoAction>),
+    Status(Connected<status::Arguments>),
     /// What to boot
     Profile(ConnectedTo<objects::ProfileAction>),
     /// Which machines get which profile
@@ -112,24 +116,31 @@ pub enum ClientCommand {
     Ca(ConnectedTo<ca::Action>),
     /// Make many objects what files say, as one change: all of it or nothing
     Apply(Connected<apply::Arguments>),
+    /// Write everything the cluster knows, and its files if wanted, into one file that can be restored
+    Backup(Connected<backup::Arguments>),
     /// Take over the data of another boot service
     Import(ConnectedTo<import::Action>),
     /// Write the data as another boot service reads it
     Export(ConnectedTo<export::Action>),
+    /// Collect from all nodes what helps to find a fault, without secrets, into one file
+    SupportBundle(Connected<support::Arguments>),
     /// Print a script that completes commands in a shell
     Completions {
         /// For which shell
         shell: Shell,
     },
+    /// Write the manual pages
+    Man(man::Arguments),
 }
 
 /// A command with arguments.
 #[derive(Debug, Args)]
 pub struct Connected<T: Args> {
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
     action: T,
+    // After its own arguments, which would stand below the heading of these otherwise.
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// A command with further commands.
@@ -140,10 +151,6 @@ pub struct ConnectedTo<T: Subcommand> {
     #[command(subcommand)]
     action: T,
 }
-
-/// A command that says everything by its name.
-#[derive(Debug, Args)]
-pub struct NoAction {}
 
 /// Does what was said, on the process's own terminal.
 #[must_use]
@@ -178,7 +185,7 @@ fn ended(result: Result<(), Failure>, terminal: &mut Terminal<'_>) -> u8 {
 
 fn perform(command: ClientCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     match command {
-        ClientCommand::Status(Connected { connection, .. }) => status::run(&connection, terminal),
+        ClientCommand::Status(Connected { connection, action }) => status::run(&connection, &action, terminal),
         ClientCommand::Profile(ConnectedTo { connection, action }) => objects::profile(&connection, action, terminal),
         ClientCommand::Group(ConnectedTo { connection, action }) => objects::group(&connection, action, terminal),
         ClientCommand::Template(ConnectedTo { connection, action }) => objects::template(&connection, action, terminal),
@@ -196,12 +203,11 @@ fn perform(command: ClientCommand, terminal: &mut Terminal<'_>) -> Result<(), Fa
         ClientCommand::Token(ConnectedTo { connection, action }) => tokens::run(&connection, action, terminal),
         ClientCommand::Ca(ConnectedTo { connection, action }) => ca::run(&connection, action, terminal),
         ClientCommand::Apply(Connected { connection, action }) => apply::run(&connection, &action, terminal),
+        ClientCommand::Backup(Connected { connection, action }) => backup::run(&connection, &action, terminal),
         ClientCommand::Import(ConnectedTo { connection, action }) => import::run(&connection, action, terminal),
         ClientCommand::Export(ConnectedTo { connection, action }) => export::run(&connection, &action, terminal),
-        ClientCommand::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "raftboot", &mut script);
-            terminal.print(&String::from_utf8_lossy(&script))
-        }
+        ClientCommand::SupportBundle(Connected { connection, action }) => support::run(&connection, &action, terminal),
+        ClientCommand::Completions { shell } => man::completions(shell, terminal),
+        ClientCommand::Man(arguments) => man::run(&arguments, terminal),
     }
 }

@@ -108,6 +108,20 @@ impl Client {
         Ok(got)
     }
 
+    /// Fetches something long; `read` is given its bytes as they come.
+    ///
+    /// # Errors
+    /// Why there is nothing to read. What `read` makes of what comes is its own affair.
+    pub fn stream<T>(
+        &self,
+        path: &str,
+        query: Query<'_>,
+        read: impl FnOnce(&mut dyn Read) -> T,
+    ) -> Result<T, ClientError> {
+        let mut answer = self.call(Method::GET, path, query, SendBody::none(), &[])?;
+        Ok(read(&mut answer.body_mut().as_reader()))
+    }
+
     /// Fetches bytes into `into`.
     ///
     /// # Errors

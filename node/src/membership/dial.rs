@@ -1,4 +1,4 @@
-//! Asks a cluster to be let in, over TLS that trusts exactly the CA the join token names.
+//! Asks a node of a cluster to be let in, or which one it is, over TLS that trusts exactly the CA the join token names.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -16,9 +16,10 @@ use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
     StreamOwned,
 };
+use serde::de::DeserializeOwned;
 
 use super::token::{JoinToken, same};
-use super::wire::{ANSWER_BYTES_MAX, JOIN_PATH, JoinAnswer, JoinRequest, Refusal};
+use super::wire::{ANSWER_BYTES_MAX, JOIN_PATH, JoinAnswer, JoinRequest, Refusal, WHO_PATH, Who};
 use crate::certs;
 
 /// The peer port, where none is named.
@@ -27,6 +28,8 @@ pub const PORT: u16 = 7443;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the other node may be silent; it waits for its leader meanwhile.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// How long it may take to say who it is, for which it waits for nobody.
+const WHO_SILENCE_MAX: Duration = Duration::from_secs(5);
 /// What the certificate is asked by; the CA alone decides, because no node's name is known yet.
 const NAME: &str = "join.raftboot.internal";
 
@@ -102,25 +105,43 @@ pub fn with_port(address: &str) -> String {
     }
 }
 
-/// Asks the node at `address` (`host:port`).
+/// Asks the node at `address` (`host:port`) to be let in.
 ///
 /// # Errors
 /// Why there is no id for this node.
 pub fn ask(address: &str, token: &JoinToken, request: &JoinRequest) -> Result<JoinAnswer, DialError> {
-    let unreachable = |error| DialError::Unreachable { address: address.to_owned(), error };
-    let socket = connect(address).map_err(unreachable)?;
-    let name = ServerName::try_from(NAME).expect("a constant name");
-    let session = ClientConnection::new(Arc::new(client(token.ca())), name)
-        .map_err(|error| DialError::Stranger { address: address.to_owned(), error })?;
-    let mut stream = StreamOwned::new(session, socket);
     let body = serde_json::to_vec(request).expect("names and addresses are JSON");
     let head = format!(
         "POST {JOIN_PATH} HTTP/1.1\r\nHost: {NAME}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         token.bearer(),
         body.len()
     );
-    let written =
-        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).and_then(|()| stream.flush());
+    exchange(address, token.ca(), &[head.as_bytes(), &body], SILENCE_MAX)
+}
+
+/// Asks the node at `address` (`host:port`) which one it is, if what answers there has a certificate of that CA.
+///
+/// # Errors
+/// Why it did not say.
+pub fn who(address: &str, ca: Digest) -> Result<Who, DialError> {
+    let head = format!("GET {WHO_PATH} HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n");
+    exchange(address, ca, &[head.as_bytes()], WHO_SILENCE_MAX)
+}
+
+/// One request and its answer, over TLS that trusts that CA alone.
+fn exchange<T: DeserializeOwned>(
+    address: &str,
+    ca: Digest,
+    request: &[&[u8]],
+    silence: Duration,
+) -> Result<T, DialError> {
+    let unreachable = |error| DialError::Unreachable { address: address.to_owned(), error };
+    let socket = connect(address, silence).map_err(unreachable)?;
+    let name = ServerName::try_from(NAME).expect("a constant name");
+    let session = ClientConnection::new(Arc::new(client(ca)), name)
+        .map_err(|error| DialError::Stranger { address: address.to_owned(), error })?;
+    let mut stream = StreamOwned::new(session, socket);
+    let written = request.iter().try_for_each(|part| stream.write_all(part)).and_then(|()| stream.flush());
     written.map_err(|error| failed(address, error))?;
     let answer = read(&mut stream).map_err(|error| failed(address, error))?;
     understand(&answer).map_err(|error| match error {
@@ -129,13 +150,13 @@ pub fn ask(address: &str, token: &JoinToken, request: &JoinRequest) -> Result<Jo
     })
 }
 
-fn connect(address: &str) -> io::Result<TcpStream> {
+fn connect(address: &str, silence: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for candidate in address.to_socket_addrs()? {
         match TcpStream::connect_timeout(&candidate, CONNECT_TIMEOUT) {
             Ok(socket) => {
-                socket.set_read_timeout(Some(SILENCE_MAX))?;
-                socket.set_write_timeout(Some(SILENCE_MAX))?;
+                socket.set_read_timeout(Some(silence))?;
+                socket.set_write_timeout(Some(silence))?;
                 return Ok(socket);
             }
             Err(error) => last = error,
@@ -167,7 +188,7 @@ enum Misread {
     Garbage(String),
 }
 
-fn understand(answer: &[u8]) -> Result<JoinAnswer, Misread> {
+fn understand<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Misread> {
     let garbage = |what: &str| Misread::Garbage(what.to_owned());
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n").ok_or_else(|| garbage("it breaks off early"))?;
     let head = std::str::from_utf8(&answer[..end]).map_err(|_| garbage("its head is no text"))?;
@@ -321,7 +342,7 @@ mod tests {
 
     #[test]
     fn answers_that_are_none_are_said_to_be_none() {
-        let misread = |text: &str| match understand(text.as_bytes()) {
+        let misread = |text: &str| match understand::<JoinAnswer>(text.as_bytes()) {
             Ok(answer) => format!("{answer:?}"),
             Err(Misread::Garbage(what)) => what,
             Err(Misread::Said(error)) => format!("{error} ({})", error.hint()),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use raft::codec::Identity;
 use raft::state::{NodeKind, TwoNode};
+use raft::types::Digest;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -20,10 +21,15 @@ const MEMBER_FILE: &str = "member.json";
 const FOUNDING_FILE: &str = "founding";
 const INSTANCE_FILE: &str = "instance";
 const REMOVED_FILE: &str = "removed";
+const RESTORING_FILE: &str = "restoring";
+const RESTORED_FILE: &str = "restored.json";
 /// Written by `vip::Place`.
 const VIP_FILE: &str = "vip";
 /// A log that is being thrown away.
 const WIPED_DIR: &str = "raft.wiped";
+
+/// What may be in a directory that no node has used: what file systems put there, and blobs, which are known by their digest.
+const HARMLESS: [&str; 5] = ["lost+found", "LOCK", "blobs", "tmp", "quarantine"];
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +47,15 @@ pub struct Own {
     pub name: String,
     /// What it does.
     pub kind: NodeKind,
+}
+
+/// Which backup a node was restored from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FromBackup {
+    /// The sha256 at the end of the backup.
+    pub backup: Digest,
+    /// The generation it began.
+    pub generation: u64,
 }
 
 /// What a cluster is founded as.
@@ -63,6 +78,8 @@ pub enum Standing {
     Founding(Founding),
     /// A cluster was being joined.
     Joining,
+    /// A backup was being restored.
+    Restoring,
     /// It belongs to a cluster.
     Member(Identity),
     /// It belonged to a cluster that took it out.
@@ -97,6 +114,10 @@ impl DataDir {
     /// When a file cannot be read.
     pub fn standing(&self) -> Result<Standing, HomeError> {
         let founding = self.json::<Founding>(FOUNDING_FILE)?;
+        // Whatever else is there is not whole.
+        if self.0.join(RESTORING_FILE).exists() {
+            return Ok(Standing::Restoring);
+        }
         Ok(match (self.identity()?, founding) {
             (_, Some(founding)) => Standing::Founding(founding),
             (Some(identity), None) if self.0.join(REMOVED_FILE).exists() => Standing::Removed(identity),
@@ -155,6 +176,57 @@ impl DataDir {
         self.remove(FOUNDING_FILE)
     }
 
+    /// Notes that a backup is being restored, before anything of it is there.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn begin_restoring(&self) -> Result<(), HomeError> {
+        self.make()?;
+        self.write(RESTORING_FILE, b"a backup is being restored here; `raftboot restore` finishes that\n")
+    }
+
+    /// Notes that the backup is restored.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn end_restoring(&self) -> Result<(), HomeError> {
+        self.remove(RESTORING_FILE)
+    }
+
+    /// Which backup this node was restored from, if it was.
+    ///
+    /// # Errors
+    /// When the note cannot be read.
+    pub fn restored(&self) -> Result<Option<FromBackup>, HomeError> {
+        self.json(RESTORED_FILE)
+    }
+
+    /// Notes which backup this node is restored from.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn write_restored(&self, from: &FromBackup) -> Result<(), HomeError> {
+        self.write_json(RESTORED_FILE, from)
+    }
+
+    /// What lies in the directory beside what may be there before a node is: nothing, for a new one.
+    ///
+    /// # Errors
+    /// When it cannot be listed.
+    pub fn strangers(&self) -> Result<Vec<String>, HomeError> {
+        let listed = match fs::read_dir(&self.0) {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(cannot(self.0.clone(), "be listed", &error)),
+        };
+        let names = listed.map(|item| item.map(|item| item.file_name().to_string_lossy().into_owned()));
+        let names: io::Result<Vec<String>> = names.collect();
+        let mut names = names.map_err(|error| cannot(self.0.clone(), "be listed", &error))?;
+        names.retain(|name| !HARMLESS.contains(&name.as_str()));
+        names.sort();
+        Ok(names)
+    }
+
     /// The mark by which the cluster knows this directory, made and kept before it asks to join.
     ///
     /// # Errors
@@ -204,6 +276,7 @@ impl DataDir {
             MEMBER_FILE,
             FOUNDING_FILE,
             REMOVED_FILE,
+            RESTORED_FILE,
             VIP_FILE,
             "admin.token",
             "server.crt",
@@ -212,6 +285,8 @@ impl DataDir {
             "peer.key",
             CA_FILE,
             CA_KEY_FILE,
+            // Last: while it is there, nobody takes what is left for anything.
+            RESTORING_FILE,
         ];
         files.into_iter().chain(CHANGING_FILES).try_for_each(|file| self.remove(file))
     }

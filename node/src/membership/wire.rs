@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// Where it is asked.
 pub const JOIN_PATH: &str = "/v1/join";
+/// Where a node says which cluster and generation it is of.
+pub const WHO_PATH: &str = "/v1/who";
 /// Bytes of a request.
 pub const REQUEST_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of an answer, its head included.
@@ -43,6 +45,17 @@ pub struct JoinAnswer {
     pub ca_certificate: String,
     /// The CA's key, PEM.
     pub ca_key: String,
+}
+
+/// Which node answers. Told to everybody: its certificate says most of it already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Who {
+    /// The cluster, as `hex16` writes it.
+    pub cluster: String,
+    /// Its generation.
+    pub generation: u64,
+    /// The node.
+    pub node: u64,
 }
 
 impl std::fmt::Debug for JoinAnswer {

@@ -1,6 +1,7 @@
 //! What this node answers to the other nodes over HTTP, on the connections that the replicated state hands over.
 //!
-//! A node that joins has no certificate yet and may ask one thing (`join`); everything else is for members.
+//! A node that joins has no certificate yet and may ask two things: to be let in (`join`), and which node this is; everything
+//! else is for members.
 
 mod attempts;
 mod join;
@@ -12,14 +13,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
+use axum::extract::State;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use raft::Cluster;
 
-use crate::membership::{JOIN_PATH, Refusal};
+use crate::membership::{JOIN_PATH, Refusal, WHO_PATH, Who, hex16};
 use attempts::Attempts;
 
 pub use serve::serve;
@@ -52,9 +54,18 @@ impl Context {
 /// The service. `members` is what only members may ask, with its whole paths.
 pub fn router(context: Context, members: Router) -> Router {
     let guarded = members.layer(from_fn_with_state(context.cluster.clone(), members::require));
-    Router::new().route(JOIN_PATH, post(join::join)).with_state(context).merge(guarded).fallback(async || {
+    let open = Router::new().route(JOIN_PATH, post(join::join)).route(WHO_PATH, get(who)).with_state(context);
+    open.merge(guarded).fallback(async || {
         refuse(StatusCode::NOT_FOUND, "no_such_path", "there is nothing at this path", "ask a node of the same version")
     })
+}
+
+/// Which node this is: for one that is to join, or about to go on alone.
+async fn who(State(context): State<Context>) -> Response {
+    let identity = context.cluster.identity();
+    let said = Who { cluster: hex16(&identity.cluster), generation: identity.generation, node: identity.node };
+    let text = serde_json::to_vec(&said).expect("numbers and texts are JSON");
+    ([(CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 /// An answer that says no.

@@ -11,6 +11,8 @@ use serde::Serialize;
 pub struct Summary {
     /// Blobs with a name that fewer nodes hold than should.
     pub under_replicated: usize,
+    /// Of those, the ones that no node holds.
+    pub nowhere: usize,
     /// Named blobs that each data node does not hold yet, by its id.
     pub missing: BTreeMap<u64, usize>,
 }
@@ -27,13 +29,15 @@ pub struct Copies {
 /// Counts the copies of everything that has a name. Costs time in proportion to the number of assets.
 #[must_use]
 pub fn summary(state: &State) -> Summary {
-    let mut summary = Summary { under_replicated: 0, missing: state.data_nodes().map(|node| (node.id, 0)).collect() };
+    let missing = state.data_nodes().map(|node| (node.id, 0)).collect();
+    let mut summary = Summary { missing, ..Summary::default() };
     let mut named: Vec<Digest> = state.assets_from("").map(|asset| asset.value.digest).collect();
     named.sort_unstable();
     named.dedup();
     for digest in &named {
         let copies = copies(state, digest);
         summary.under_replicated += usize::from(copies.under_replicated);
+        summary.nowhere += usize::from(copies.under_replicated && copies.copies.is_empty());
         for (node, missing) in &mut summary.missing {
             *missing += usize::from(!copies.copies.contains(node));
         }

@@ -64,6 +64,10 @@ pub async fn init(config: &Config, wanted: Founding) -> anyhow::Result<Founded> 
             "{}: this node has begun to join a cluster; finish that with `raftboot join`, or remove the directory to found one",
             home.path().display()
         ),
+        Standing::Restoring => bail!(
+            "{}: a backup was being restored here; finish that with `raftboot restore`, or remove the directory to found a cluster",
+            home.path().display()
+        ),
         Standing::Removed(identity) => bail!(
             "{}: this node was removed from cluster {}; move the directory away to found another one",
             home.path().display(),

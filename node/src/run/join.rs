@@ -13,7 +13,7 @@ use super::site;
 use crate::certs::{Authority, CA_FILE, certificates};
 use crate::config::Config;
 use crate::membership::{
-    DataDir, DialError, JoinAnswer, JoinRequest, JoinToken, Standing, ask, hex16, unhex16, with_port,
+    DataDir, DialError, JoinAnswer, JoinRequest, JoinToken, Standing, ask, hex16, unhex16, who, with_port,
 };
 
 /// How often a cluster is asked that cannot say yes at the moment, for want of a leader.
@@ -101,11 +101,21 @@ fn clear(home: &DataDir, joining: &Joining) -> anyhow::Result<Option<Identity>> 
         Standing::New | Standing::Joining => return Ok(None),
         Standing::Member(identity) => {
             let ours = certificates(&home.path().join(CA_FILE)).ok();
-            if ours.is_some_and(|ours| ours.iter().any(|ca| raft::types::Digest::of(ca) == joining.token.ca())) {
-                return Ok(Some(identity));
+            let pinned = |ours: &Vec<_>| ours.iter().any(|ca| raft::types::Digest::of(ca) == joining.token.ca());
+            let same = ours.as_ref().is_some_and(pinned);
+            match same.then(|| left_behind(&identity, joining)).transpose()? {
+                Some(None) => return Ok(Some(identity)),
+                Some(Some(generation)) => format!(
+                    "its node {} is of generation {}, and the cluster has gone on as generation {generation} without it",
+                    identity.node, identity.generation
+                ),
+                None => {
+                    let name = cluster_name(&identity.cluster);
+                    format!("it belongs to another cluster, {name}, as node {}", identity.node)
+                }
             }
-            format!("it belongs to another cluster, {}, as node {}", cluster_name(&identity.cluster), identity.node)
         }
+        Standing::Restoring => "a backup was being restored there".into(),
         Standing::Founding(_) => "it holds the beginnings of a cluster of its own".into(),
         Standing::Removed(identity) => {
             format!("its node {} was removed from cluster {}", identity.node, cluster_name(&identity.cluster))
@@ -118,6 +128,17 @@ fn clear(home: &DataDir, joining: &Joining) -> anyhow::Result<Option<Identity>> 
     drop(Home::open(&home.raft())?);
     home.wipe()?;
     Ok(None)
+}
+
+/// The generation of the cluster that is to be joined, if this node is of another one. A cluster that does not answer is not
+/// contradicted, unless the node is to be wiped for it.
+fn left_behind(identity: &Identity, joining: &Joining) -> anyhow::Result<Option<u64>> {
+    match who(&with_port(&joining.address), joining.token.ca()) {
+        Ok(other) if other.generation != identity.generation => Ok(Some(other.generation)),
+        Ok(_) => Ok(None),
+        Err(error) if joining.wipe => bail!("{error}; {}", error.hint()),
+        Err(_) => Ok(None),
+    }
 }
 
 /// A cluster without a leader may have one in a moment.

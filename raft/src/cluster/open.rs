@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use openraft::ServerState;
 use openraft::error::InitializeError;
 use openraft::error::RaftError;
 use openraft::rt::watch::WatchReceiver as _;
@@ -14,8 +15,8 @@ use tokio::sync::Semaphore;
 
 use super::desk::Desk;
 use super::{
-    Cluster, EngineKind, Heard, INFLIGHT_UNITS_MAX, Inner, Options, Raft, STOP_DISK_TIMEOUT, STOP_TIMEOUT, Syncing,
-    Tuning, lead, witness,
+    Cluster, EngineKind, Heard, INFLIGHT_UNITS_MAX, Inner, Metrics, Options, Raft, STOP_DISK_TIMEOUT, STOP_TIMEOUT,
+    Syncing, Tuning, lead, witness,
 };
 use crate::codec::Identity;
 use crate::engine::{Engine, EngineError, Expect, MemoryEngine, RocksEngine, RocksOptions};
@@ -23,6 +24,7 @@ use crate::failure::{DAMAGE_HINT, Fatal, Health, write_hint};
 use crate::home::{Home, HomeError, cluster_name};
 use crate::log_store::{self, LogStore, Tail};
 use crate::mark::MarkFile;
+use crate::numbers::Counters;
 use crate::peer::{Answering, CallHandler, Calls, Dialer, PeerOptions, Peers, Server};
 use crate::snapshot::{SnapshotError, Snapshots};
 use crate::state_machine::{self, Parts, ReadModel, StateMachine};
@@ -57,7 +59,7 @@ impl From<Fatal> for OpenError {
     }
 }
 
-fn fail(what: &str, path: &Path, detail: &dyn std::fmt::Display, hint: &str) -> OpenError {
+pub(crate) fn fail(what: &str, path: &Path, detail: &dyn std::fmt::Display, hint: &str) -> OpenError {
     Fatal::at(what, path, detail, hint).into()
 }
 
@@ -81,7 +83,9 @@ const GUARD_MARGIN: Duration = Duration::from_millis(50);
 
 pub(super) fn open(options: Options, tuning: Tuning) -> Result<Cluster, OpenError> {
     let opened = open_store(&options.dir, options.engine, &tuning)?;
-    let Opened { home, identity, snapshots, tail, health, writer, model, storage } = opened;
+    let Opened { home, identity, snapshots, engine, tail, health, writer, model, storage } = opened;
+    // Those who use it hold it; it closes with the last of them.
+    drop(engine);
     let runtime = runtime()?;
     let not_before = Instant::now() + tuning.timing.election_max + GUARD_MARGIN;
     let credentials = options.peers.as_ref().map(|peers| peers.credentials.clone());
@@ -89,12 +93,7 @@ pub(super) fn open(options: Options, tuning: Tuning) -> Result<Cluster, OpenErro
     let started = runtime.block_on(start(storage, &identity, tuning, &health, dialer.clone()));
     let (raft, caught_up) = match started {
         Ok(started) => started,
-        Err(error) => {
-            runtime.shutdown_timeout(Duration::from_secs(5));
-            snapshots.stop(STOP_TIMEOUT);
-            writer.stop(STOP_DISK_TIMEOUT);
-            return Err(error);
-        }
+        Err(error) => return Err(give_up(error, runtime, &snapshots, &writer)),
     };
     let caught_up = Arc::new(AtomicBool::new(caught_up));
     let heard = Arc::new(Heard::default());
@@ -112,7 +111,8 @@ pub(super) fn open(options: Options, tuning: Tuning) -> Result<Cluster, OpenErro
     };
     runtime.spawn(catch_up(raft.clone(), caught_up.clone(), health.clone()));
     runtime.spawn(watch_over(raft.clone(), health.clone()));
-    runtime.spawn(keep_log_short(raft, tail, tuning.snapshot_every_bytes));
+    let counters = counting(&runtime, &raft);
+    runtime.spawn(keep_log_short(raft, tail.clone(), tuning.snapshot_every_bytes));
     if let Some(peers) = options.peers {
         let answering = Answering {
             identity: identity.clone(),
@@ -144,24 +144,35 @@ pub(super) fn open(options: Options, tuning: Tuning) -> Result<Cluster, OpenErro
             identity,
             caught_up,
             snapshots,
+            tail,
+            counters,
             home: Mutex::new(Some(home)),
         }),
     })
 }
 
-/// Everything on disk, read and checked.
-struct Opened {
-    home: Home,
-    identity: Identity,
-    snapshots: Snapshots,
-    tail: Arc<Tail>,
-    health: Health,
-    writer: Writer,
-    model: Arc<ReadModel>,
-    storage: Storage,
+/// Ends what was begun before the consensus could not be started.
+fn give_up(error: OpenError, runtime: Runtime, snapshots: &Snapshots, writer: &Writer) -> OpenError {
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    snapshots.stop(STOP_TIMEOUT);
+    writer.stop(STOP_DISK_TIMEOUT);
+    error
 }
 
-fn open_store(dir: &Path, kind: EngineKind, tuning: &Tuning) -> Result<Opened, OpenError> {
+/// Everything on disk, read and checked.
+pub(crate) struct Opened {
+    pub(crate) home: Home,
+    pub(crate) identity: Identity,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) tail: Arc<Tail>,
+    pub(crate) health: Health,
+    pub(crate) writer: Writer,
+    pub(crate) model: Arc<ReadModel>,
+    pub(crate) storage: Storage,
+}
+
+pub(crate) fn open_store(dir: &Path, kind: EngineKind, tuning: &Tuning) -> Result<Opened, OpenError> {
     let mut home = Home::open(dir)?;
     let sync = tuning.syncing == Syncing::On;
     let on_disk = kind == EngineKind::RocksDb;
@@ -196,10 +207,10 @@ fn open_store(dir: &Path, kind: EngineKind, tuning: &Tuning) -> Result<Opened, O
         snapshots: snapshots.clone(),
     };
     let storage = Storage {
-        log: LogStore::new(engine, tail.clone(), writer.clone(), health.clone(), place),
+        log: LogStore::new(engine.clone(), tail.clone(), writer.clone(), health.clone(), place),
         machine: StateMachine::new(parts, loaded, model.clone()),
     };
-    Ok(Opened { home, identity, snapshots, tail, health, writer, model, storage })
+    Ok(Opened { home, identity, snapshots, engine, tail, health, writer, model, storage })
 }
 
 fn handler(desk: Desk) -> CallHandler {
@@ -233,7 +244,7 @@ fn runtime() -> Result<Runtime, OpenError> {
         .map_err(|error| OpenError(format!("no threads for the consensus: {error}")))
 }
 
-fn open_engine(
+pub(crate) fn open_engine(
     home: &Home,
     kind: EngineKind,
     sync: bool,
@@ -273,7 +284,7 @@ fn open_hint(detail: &str) -> &'static str {
 
 /// The note of an earlier run. A directory without an identity may have one only from a first start that was cut short,
 /// when nothing had been synced; any other is the only witness of what is missing, and is left alone.
-fn open_mark(home: &Home, sync: bool) -> Result<Option<MarkFile>, OpenError> {
+pub(crate) fn open_mark(home: &Home, sync: bool) -> Result<Option<MarkFile>, OpenError> {
     let path = home.mark();
     let refuse = |detail: &dyn std::fmt::Display| fail("reading", &path, detail, DAMAGE_HINT);
     if home.is_new() && !path.try_exists().map_err(|error| refuse(&error))? {
@@ -288,7 +299,7 @@ fn open_mark(home: &Home, sync: bool) -> Result<Option<MarkFile>, OpenError> {
 }
 
 /// Makes the note of a new directory, once its database is known to be empty.
-fn new_mark(home: &Home, sync: bool) -> Result<MarkFile, OpenError> {
+pub(crate) fn new_mark(home: &Home, sync: bool) -> Result<MarkFile, OpenError> {
     let path = home.mark();
     MarkFile::create(&path, sync).map_err(|error| fail("writing", &path, &error, write_hint(&error.to_string())))
 }
@@ -328,7 +339,8 @@ fn open_snapshots(
     Ok(snapshots)
 }
 
-struct Storage {
+/// What openraft drives.
+pub(crate) struct Storage {
     log: LogStore,
     machine: StateMachine,
 }
@@ -432,6 +444,34 @@ async fn watch_over(raft: Raft, health: Health) {
             }
             None => {}
         }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn counting(runtime: &Runtime, raft: &Raft) -> Arc<Counters> {
+    let counters = Arc::new(Counters::default());
+    runtime.spawn(count_changes(raft.metrics(), counters.clone()));
+    counters
+}
+
+/// Counts leaders and candidacies as they come. What comes and goes between two looks is not seen.
+async fn count_changes(mut metrics: Metrics, counters: Arc<Counters>) {
+    let (mut led_by, mut stood) = (None, false);
+    loop {
+        let (leader, stands) = {
+            let now = metrics.borrow_and_update();
+            (now.current_leader, now.state == ServerState::Candidate)
+        };
+        if let Some(leader) = leader {
+            counters
+                .leader_changes
+                .fetch_add(u64::from(led_by.is_some_and(|before| before != leader)), Ordering::Relaxed);
+            led_by = Some(leader);
+        }
+        counters.campaigns.fetch_add(u64::from(stands && !stood), Ordering::Relaxed);
+        stood = stands;
         if metrics.changed().await.is_err() {
             return;
         }

@@ -196,7 +196,7 @@ impl Server {
         }
         if said.generation != *generation {
             return Welcome::Refused(format!(
-                "it is of generation {}, this node of {generation}: the older one must be wiped and joined anew",
+                "it is of generation {}, this node of {generation}: the cluster was recovered or restored since; `raftboot join ADDRESS --token … --wipe` on the one that is left behind",
                 said.generation
             ));
         }

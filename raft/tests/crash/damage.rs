@@ -65,7 +65,7 @@ fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
     found
 }
 
-fn flip(path: &Path, at: impl Fn(usize) -> usize) {
+pub(crate) fn flip(path: &Path, at: impl Fn(usize) -> usize) {
     let mut bytes = fs::read(path).unwrap();
     let at = at(bytes.len());
     bytes[at] ^= 0x10;
@@ -78,7 +78,7 @@ fn cut(path: &Path, keep: impl Fn(usize) -> usize) {
 }
 
 /// The one that holds what was written since the last start.
-fn write_ahead_log(home: &Path) -> PathBuf {
+pub(crate) fn write_ahead_log(home: &Path) -> PathBuf {
     let logs = files(&home.join("db"), "log");
     logs.into_iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap()
 }

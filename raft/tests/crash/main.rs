@@ -9,3 +9,4 @@ mod full_disk;
 mod kill;
 mod ledger;
 mod power;
+mod rescue;

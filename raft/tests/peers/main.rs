@@ -2,5 +2,6 @@
 
 mod grow;
 mod lose;
+mod rescue;
 mod site;
 mod strangers;

@@ -4,7 +4,9 @@
 
 mod cluster;
 mod purge;
+mod recover;
 mod replay;
+mod restore;
 mod stop;
 mod suite;
 mod support;
