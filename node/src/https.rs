@@ -16,7 +16,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -27,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 use tracing::{debug, warn};
 
+use crate::certs::Gate;
 use crate::idle::Idle;
 use crate::metrics::counted;
 use crate::request_id::{REQUEST_ID, RequestId};
@@ -84,9 +84,10 @@ pub struct Service {
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
-/// The certificate a request was made with, verified, in its extensions if there is one.
+/// The certificates a request was made with, leaf first, verified when the connection was made; in its extensions if
+/// there are any.
 #[derive(Debug, Clone)]
-pub struct PeerCertificate(pub CertificateDer<'static>);
+pub struct PeerCertificates(pub Arc<[CertificateDer<'static>]>);
 
 /// Why a service cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +141,7 @@ pub fn bind(address: SocketAddr, service: &'static Service) -> Result<Listener, 
 /// If the runtime cannot watch the socket.
 pub async fn serve(
     listener: Listener,
-    tls: Arc<ServerConfig>,
+    gate: Arc<Gate>,
     router: Router,
     shutdown: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()> {
@@ -152,7 +153,7 @@ pub async fn serve(
         stop.cancel();
         std::future::pending().await
     };
-    let server = Server { service, tls, router, stop: stop.clone(), failures: Failures::default() };
+    let server = Server { service, gate, router, stop: stop.clone(), failures: Failures::default() };
     tokio::select! {
         () = accept(socket, Arc::new(server)) => Ok(()),
         never = told => never,
@@ -161,7 +162,7 @@ pub async fn serve(
 
 struct Server {
     service: &'static Service,
-    tls: Arc<ServerConfig>,
+    gate: Arc<Gate>,
     router: Router,
     stop: CancellationToken,
     failures: Failures,
@@ -169,7 +170,6 @@ struct Server {
 
 async fn accept(listener: TcpListener, server: Arc<Server>) {
     let name = server.service.name;
-    let acceptor = TlsAcceptor::from(server.tls.clone());
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     let peers = Peers::default();
@@ -183,7 +183,8 @@ async fn accept(listener: TcpListener, server: Arc<Server>) {
                     server.failures.note(server.service, peer, TOO_MANY);
                     continue;
                 };
-                let (acceptor, handshakes, server) = (acceptor.clone(), handshakes.clone(), server.clone());
+                let acceptor = TlsAcceptor::from(server.gate.config());
+                let (handshakes, server) = (handshakes.clone(), server.clone());
                 connections.spawn(async move {
                     match handshake(socket, &acceptor, &handshakes).await {
                         Ok(stream) => connection(stream, peer, &server).await,
@@ -340,12 +341,13 @@ async fn connection(stream: Secured, peer: SocketAddr, server: &Server) {
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let certificate = certificates.first().cloned().map(|leaf| PeerCertificate(leaf.into_owned()));
+    let certificates: Arc<[_]> = certificates.iter().map(|one| one.clone().into_owned()).collect();
+    let certificates = (!certificates.is_empty()).then_some(PeerCertificates(certificates));
     let (router, count) = (server.router.clone(), server.service.count);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
-        if let Some(certificate) = &certificate {
-            request.extensions_mut().insert(certificate.clone());
+        if let Some(certificates) = &certificates {
+            request.extensions_mut().insert(certificates.clone());
         }
         let id = RequestId::of(request.headers());
         request.extensions_mut().insert(id.clone());

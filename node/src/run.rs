@@ -31,7 +31,7 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::membership::{DataDir, Founding, Standing};
 use crate::tasks::Tasks;
-use crate::{dhcp, https, peers, tftp, vip};
+use crate::{callers, dhcp, https, peers, tftp, vip};
 
 use bind::Bound;
 use build::{Built, Held};
@@ -181,6 +181,7 @@ fn start(built: Built) -> Tasks {
         replicator,
         admin: router,
         grpc,
+        seen,
         peers: peer_router,
         arriving,
         reporter,
@@ -205,7 +206,12 @@ fn start(built: Built) -> Tasks {
         membership::announce(announced, said, stop).await;
         Ok(())
     });
-    let tls = kept.tls.config();
+    let gate = kept.tls.gate();
+    let remembering = cluster.clone();
+    tasks.start("certificates seen", LOOP_DEADLINE, |stop| async move {
+        callers::remember_all(seen, remembering, stop).await;
+        Ok(())
+    });
     tasks.start("certificates", LOOP_DEADLINE, |stop| async move {
         kept.keep(cluster, stop).await;
         Ok(())
@@ -234,7 +240,7 @@ fn start(built: Built) -> Tasks {
         });
     }
     tasks.start("admin api", ANSWERS_DEADLINE, |stop| async move {
-        https::serve(bound.admin, tls, router, stop.cancelled_owned()).await
+        https::serve(bound.admin, gate, router, stop.cancelled_owned()).await
     });
     // The last, so that systemd waits for the others as long as they need.
     tasks.start("watchdog", LOOP_DEADLINE, |stop| async move {

@@ -6,6 +6,8 @@ mod auth;
 mod blobs;
 #[path = "api/certificates.rs"]
 mod certificates;
+#[path = "api/clients.rs"]
+mod clients;
 #[path = "api/cluster.rs"]
 mod cluster;
 #[path = "api/contract.rs"]

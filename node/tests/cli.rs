@@ -177,7 +177,12 @@ fn bytes_with_another_digest_than_wanted_are_not_kept() {
     let put = bench.server.call("PUT", "/api/v1/assets/k", b"kernfl");
     assert_eq!(put.status, 201);
     let ca = fs::read(bench.server.dir.path().join("ca.crt")).unwrap();
-    let client = raftboot::client::Client::new(&bench.server.url, &bench.server.token, &ca).unwrap();
+    let client = raftboot::client::Client::new(
+        &bench.server.url,
+        raftboot::client::Right::Token(bench.server.token.clone()),
+        &ca,
+    )
+    .unwrap();
     let (sent, wanted) = (raft::types::Digest::of(b"kernfl"), raft::types::Digest::of(b"kernel"));
     let file = bench.files.path().join("k");
     let error = client.download_file(&format!("/blobs/{sent}"), wanted, &file, &|_| ()).unwrap_err();
@@ -390,7 +395,7 @@ fn who_cannot_be_reached_or_trusted_is_said_with_what_to_do() {
     assert!(plain.contains("no https URL"), "{plain}");
 
     let other = tempfile::tempdir().unwrap();
-    raftboot::admin::tls::Tls::open(other.path(), None, &[]).unwrap();
+    raftboot::admin::tls::Tls::open(other.path(), None, None, &[]).unwrap();
     let untrusted = bench.run(&["status", "--ca-file", other.path().join("ca.crt").to_str().unwrap()]).failed(1);
     assert!(untrusted.contains("certificate") && untrusted.contains("--ca-file"), "{untrusted}");
 

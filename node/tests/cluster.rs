@@ -1,5 +1,7 @@
 //! Several real nodes on loopback: founding, joining, writing through any of them, moving, leaving, and every refusal.
 
+#[path = "cluster/ca.rs"]
+mod ca;
 #[path = "cluster/join.rs"]
 mod join;
 #[path = "cluster/node.rs"]

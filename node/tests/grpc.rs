@@ -204,6 +204,48 @@ fn only_holders_of_a_client_certificate_of_the_cluster_are_let_in_and_others_are
     });
 }
 
+const UNAUTHENTICATED: i32 = 16;
+const PERMISSION_DENIED: i32 = 7;
+
+#[test]
+fn a_certificate_may_do_what_its_role_says_until_it_is_revoked() {
+    let (node, mut operator) = one();
+    let out = node.data().join("reader");
+    let mut command = node.command(&["cert", "client", "reader", "--role", "read", "--out"]);
+    node::Said::from(command.arg(&out).arg("--config").arg(node.config()).output().expect("the binary runs")).ok();
+    let mut reader = client(&node, &out);
+    assert_eq!(reader.call("rpcpb.Groups/GroupList", &json!({})).code, 0);
+    let select = reader.call("rpcpb.Select/SelectGroup", &json!({"labels": {"a": "b"}}));
+    assert_eq!(select.code, NOT_FOUND, "it may ask: {select:?}");
+    let denied = reader.call("rpcpb.Profiles/ProfilePut", &json!({"profile": {"id": "p"}}));
+    assert_eq!(denied.code, PERMISSION_DENIED, "{denied:?}");
+    assert!(denied.message.contains("reader/") && denied.message.contains("role read"), "{denied:?}");
+    assert_eq!(operator.call("rpcpb.Profiles/ProfileList", &json!({})).ok(), json!({}), "nothing was stored");
+    // On the connection there is, at the next call.
+    node.cli(&node, &["cert", "revoke", &out.join("client.crt").display().to_string()]).ok();
+    let revoked = reader.call("rpcpb.Groups/GroupList", &json!({}));
+    assert_eq!(revoked.code, UNAUTHENTICATED, "{revoked:?}");
+    assert!(revoked.message.contains("has been revoked"), "{revoked:?}");
+    assert_eq!(operator.call("rpcpb.Groups/GroupList", &json!({})).code, 0, "the other one is not");
+    let listed = node.cli(&node, &["cert", "list"]).ok();
+    assert!(listed.contains("reader") && listed.contains("revoked"), "{listed}");
+    node.cli(&node, &["cert", "unrevoke", &out.join("client.crt").display().to_string()]).ok();
+    assert_eq!(reader.call("rpcpb.Groups/GroupList", &json!({})).code, 0);
+}
+
+#[test]
+fn a_node_is_no_client() {
+    let (node, _) = one();
+    let dir = node.data().join("as-a-node");
+    fs::create_dir(&dir).expect("a writable folder");
+    for (from, to) in [("peer.crt", "client.crt"), ("peer.key", "client.key"), ("ca.crt", "ca.crt")] {
+        fs::copy(node.data().join(from), dir.join(to)).expect("a readable file");
+    }
+    let refused = client(&node, &dir).call("rpcpb.Groups/GroupList", &json!({}));
+    assert_eq!(refused.code, UNAUTHENTICATED, "{refused:?}");
+    assert!(refused.message.contains("certificate of a node"), "{refused:?}");
+}
+
 #[test]
 fn certificates_in_matchboxs_way_work() {
     let (mut node, _) = Node::found("a");
@@ -221,7 +263,20 @@ fn certificates_in_matchboxs_way_work() {
         format!("[grpc]\ncert = \"{out}/server.crt\"\nkey = \"{out}/server.key\"\nclient_ca = \"{out}/ca.crt\"\n");
     fs::write(node.config(), format!("{config}{keys}")).expect("a writable folder");
     node.start();
-    assert_eq!(client(&node, &files).call("rpcpb.Groups/GroupList", &json!({})).ok(), json!({}));
+    let mut connected = client(&node, &files);
+    assert_eq!(connected.call("rpcpb.Groups/GroupList", &json!({})).ok(), json!({}));
+    // Another server's certificate, while that connection is there.
+    let other = node.data().join("renewed");
+    let mut command = authority.command(&["cert", "server", "--san", "127.0.0.1", "--out"]);
+    node::Said::from(command.arg(&other).arg("--config").arg(authority.config()).output().expect("the binary runs"))
+        .ok();
+    let before = node.log().matches("is used from now on").count();
+    for name in ["server.crt", "server.key"] {
+        fs::copy(other.join(name), etc.join(name)).expect("a readable file");
+    }
+    until("it is shown", || (node.log().matches("is used from now on").count() > before).then_some(()));
+    assert_eq!(connected.call("rpcpb.Groups/GroupList", &json!({})).code, 0, "no connection was dropped");
+    assert_eq!(client(&node, &files).call("rpcpb.Groups/GroupList", &json!({})).code, 0);
 }
 
 #[test]
@@ -326,5 +381,10 @@ fn the_log_names_who_changed_something() {
     let resources = example();
     resources[0].0.create(&mut client);
     let shown: Value = node.cli(&node, &["profile", "get", &resources[0].0.name, "-o", "json"]).json();
-    assert_eq!(shown["updated_by"], "grpc:terraform", "{shown}");
+    let actor = shown["updated_by"].as_str().expect("a text");
+    let serial = actor.strip_prefix("grpc:terraform/").expect("its name");
+    assert_eq!(
+        serial,
+        raftboot::certs::Facts::of_file(&certificates(&node).join("client.crt")).expect("a certificate").serial
+    );
 }

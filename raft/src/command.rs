@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::state::{
-    Announcement, Asset, ClusterSettings, Group, JoinToken, Kind, MachinePolicyChange, NewMember, Profile, Ruled,
-    Settings, Sighting, Template, TemplateKind, Token,
+    Announcement, Asset, CaStep, Certificate, ClusterSettings, Group, JoinToken, Kind, MachinePolicyChange, NewMember,
+    Profile, Ruled, Settings, Sighting, Template, TemplateKind, Token, TokenRotation,
 };
 use crate::types::{Digest, LogIndex, Mac, Timestamp};
 
@@ -112,6 +112,16 @@ pub enum Edit {
     DeleteJoinToken(String),
     /// Create or replace a group with rules.
     PutRuledGroup(Ruled),
+    /// Remember a client's certificate, or revoke it.
+    PutCertificate(Certificate),
+    /// Forget one by its serial number; one that was revoked is accepted again.
+    DeleteCertificate(String),
+    /// One step of a change of the CA; `true`: also where nodes have not followed.
+    StepCa(CaStep, bool),
+    /// A node says whether it trusts the new CA, and whether its certificates are of it.
+    ReportCa(u64, bool, bool),
+    /// Give a token another secret.
+    RotateToken(TokenRotation),
 }
 
 impl Edit {

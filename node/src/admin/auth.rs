@@ -1,13 +1,13 @@
-//! Who asks, and whether they may: bearer tokens looked up in the replicated state.
+//! Who asks, and whether they may: bearer tokens looked up in the replicated state, or client certificates.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderValue, StatusCode};
 use raft::state::Role;
 use raft::types::{Digest, Timestamp};
 use tracing::warn;
@@ -15,9 +15,12 @@ use tracing::warn;
 use super::error::{Answer, ApiError};
 use super::secret::Secret;
 use super::{Context, clock};
-use crate::https::Peer;
+use crate::callers::{Callers, Holder};
+use crate::https::{Peer, PeerCertificates};
 use crate::metrics::counted;
 
+/// What comes before a certificate's name where a token's name may stand.
+pub(super) const CERTIFICATE_ACTOR: &str = "cert:";
 /// How many refused callers are logged in one `LOG_EVERY`.
 const LOGGED_MAX: u32 = 10;
 /// The time over which refused callers are counted.
@@ -26,10 +29,12 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 /// Who asks, once that is known.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
-    /// The token's name: the actor in the log.
+    /// The actor in the log: the token's name, or `cert:` and name and serial number of the certificate.
     pub name: String,
-    /// The token's id.
+    /// By what idempotency keys of different callers are told apart: the token's id, or `cert/` and the serial number.
     pub token: String,
+    /// How messages name it: ``token `ci` ``.
+    what: String,
     /// What it may do.
     pub(super) role: Role,
 }
@@ -40,7 +45,7 @@ pub(super) async fn require(
     mut request: Request,
     next: Next,
 ) -> Answer<Response> {
-    match admit(&context, request.headers(), needed, clock::now()) {
+    match admit(&context, &request, needed) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             Ok(next.run(request).await)
@@ -53,12 +58,32 @@ pub(super) async fn require(
     }
 }
 
-fn admit(context: &Context, headers: &HeaderMap, needed: Role, now: Timestamp) -> Answer<Caller> {
-    let header = headers.get(AUTHORIZATION).ok_or_else(|| {
-        let hint =
-            "send `Authorization: Bearer rbt_…`; the first token is in the file admin.token of the data directory";
-        ApiError::unauthenticated("unauthenticated", "the request carries no token", hint)
-    })?;
+/// A token counts before the certificate of the connection: whoever sends one means it.
+fn admit(context: &Context, request: &Request, needed: Role) -> Answer<Caller> {
+    let certificates = request.extensions().get::<PeerCertificates>();
+    let caller = match (request.headers().get(AUTHORIZATION), certificates, &context.callers) {
+        (Some(header), ..) => bearer(context, header, clock::now())?,
+        (None, Some(certificates), Some(callers)) => holder(callers, certificates)?,
+        _ => {
+            let hint = "send `Authorization: Bearer rbt_…`, or use a client certificate; the first token is in the file \
+                        admin.token of the data directory";
+            let message = "the request carries no token and the connection no client certificate";
+            return Err(ApiError::unauthenticated("unauthenticated", message, hint));
+        }
+    };
+    caller.must_be(needed)?;
+    Ok(caller)
+}
+
+fn holder(callers: &Callers, certificates: &PeerCertificates) -> Answer<Caller> {
+    let holder = callers.admit(certificates, SystemTime::now());
+    let Holder { name, serial, role } =
+        holder.map_err(|refused| ApiError::unauthenticated(refused.code(), &refused.to_string(), refused.hint()))?;
+    let (token, what) = (format!("cert/{serial}"), format!("certificate {name}"));
+    Ok(Caller { name: format!("{CERTIFICATE_ACTOR}{name}"), token, what, role })
+}
+
+fn bearer(context: &Context, header: &HeaderValue, now: Timestamp) -> Answer<Caller> {
     let text = header.to_str().unwrap_or_default();
     let bearer = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let secret: Secret = bearer.and_then(|(_, token)| token.trim().parse().ok()).ok_or_else(|| {
@@ -69,6 +94,8 @@ fn admit(context: &Context, headers: &HeaderMap, needed: Role, now: Timestamp) -
     let stored = state.token(secret.id());
     // The same work for a token that does not exist.
     let proven = secret.proves(stored.map_or(&Digest([0; 32]), |stored| &stored.value.secret_sha256));
+    let former = state.former_secret(secret.id()).filter(|former| former.until > now);
+    let proven = former.is_some_and(|former| secret.proves(&former.secret_sha256)) | proven;
     let Some(token) = stored.filter(|_| proven).map(|stored| &stored.value) else {
         let hint = "it was deleted, or belongs to another cluster: ask an administrator for a new one";
         return Err(ApiError::unauthenticated("token_invalid", "the token is not known here", hint));
@@ -78,9 +105,8 @@ fn admit(context: &Context, headers: &HeaderMap, needed: Role, now: Timestamp) -
         let hint = "ask an administrator for a new one: `raftboot token create`";
         return Err(ApiError::unauthenticated("token_expired", &message, hint));
     }
-    let caller = Caller { name: token.name.clone(), token: token.id.clone(), role: token.role };
-    caller.must_be(needed)?;
-    Ok(caller)
+    let what = format!("token `{}`", token.name);
+    Ok(Caller { name: token.name.clone(), token: token.id.clone(), what, role: token.role })
 }
 
 impl Caller {
@@ -90,8 +116,8 @@ impl Caller {
             return Ok(());
         }
         let (has, needs) = (role_name(self.role), role_name(needed));
-        let message = format!("the token `{}` has the role {has}; this needs {needs}", self.name);
-        let hint = format!("use a token with the role {needs}");
+        let message = format!("the {} has the role {has}; this needs {needs}", self.what);
+        let hint = format!("use a token or a certificate with the role {needs}");
         Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", message, hint))
     }
 }

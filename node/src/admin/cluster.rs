@@ -15,7 +15,7 @@ use super::body::{Asked, Names, OBJECT_BYTES_MAX, json_text};
 use super::error::{Answer, ApiError};
 use super::list::{Page, page};
 use super::write::Write;
-use super::{Context, clock, cluster_settings, json, picture, view};
+use super::{Context, clock, cluster_settings, expiry, json, picture, view};
 use crate::membership::JoinToken;
 
 /// How long a join token is good for unless somebody says.
@@ -43,7 +43,8 @@ pub(super) async fn report(context: &Context) -> Report {
     let overview = context.cluster.overview().await;
     let state = context.cluster.read();
     let status = picture::asked(context.cluster.status(), &overview);
-    let picture = picture::draw(&state, &status, &overview, &[], clock::now().0);
+    let mut picture = picture::draw(&state, &status, &overview, &[], clock::now().0);
+    picture.problems.extend(expiry::troubles(&context.certificates.list(), &state, clock::now()));
     let settings = cluster_settings::json(&state);
     let raft::Status { cluster_id, generation, node_id, leader, .. } = status;
     Report { cluster_id, generation, node_id, leader, settings, picture }
@@ -126,7 +127,7 @@ pub(super) async fn create_token(
         let hint = "leave it out for one hour; new ones can be made at any time";
         return Err(ApiError::unprocessable("invalid", message, hint).at("expires_in_seconds"));
     }
-    let ca = context.ca.ok_or_else(|| ApiError::internal("this node does not know the cluster's CA"))?;
+    let ca = (context.ca)().ok_or_else(|| ApiError::internal("this node does not know the cluster's CA"))?;
     let token =
         JoinToken::generate(ca).map_err(|error| ApiError::internal(format!("no randomness for a token: {error}")))?;
     let expires = Timestamp(clock::now().0.saturating_add(seconds * 1000));

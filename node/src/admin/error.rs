@@ -130,6 +130,12 @@ impl ApiError {
         Some(first)
     }
 
+    /// Its HTTP status.
+    #[must_use]
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// What is wrong; never empty.
     #[must_use]
     pub(super) fn problems(&self) -> &[Problem] {

@@ -12,6 +12,8 @@ mod blobs;
 mod body;
 pub mod bootstrap;
 mod browser;
+mod ca;
+mod certificates;
 mod clock;
 mod cluster;
 mod cluster_settings;
@@ -19,6 +21,7 @@ mod concerns;
 mod document;
 mod drain;
 mod error;
+mod expiry;
 mod explain;
 mod json;
 mod list;
@@ -49,10 +52,13 @@ use raft::state::TemplateKind;
 use raft::types::Digest;
 
 use crate::assets::Store;
+use crate::callers::Callers;
+use crate::certs;
 use crate::https::Service;
 use crate::metrics::counted;
 use crate::observe;
 use crate::replication::Replicator;
+use crate::rotation::Rotation;
 use crate::timeline;
 
 pub use crate::observe::Health;
@@ -90,14 +96,20 @@ pub struct Context {
     pub health: Arc<dyn Fn() -> Vec<Health> + Send + Sync>,
     /// What other modules know better.
     pub checks: Checks,
-    /// sha256 of the cluster's CA, which join tokens name; without it none can be made.
-    pub ca: Option<Digest>,
+    /// sha256 of the cluster's CA, which join tokens name, as it is now; without it none can be made.
+    pub ca: Arc<dyn Fn() -> Option<Digest> + Send + Sync>,
     /// Where the CA's files are; without it no backup can be made.
     pub data_dir: Option<PathBuf>,
     /// Held while a backup is sent.
     pub(crate) backups: Arc<tokio::sync::Semaphore>,
     /// Callers turned away.
     pub refused: Arc<RefusedCallers>,
+    /// Who may call with a client certificate; nobody if it is left out.
+    pub callers: Option<Callers>,
+    /// When this node's certificates end.
+    pub certificates: certs::Inventory,
+    /// The change of the cluster's CA on this node; without it none can be made.
+    pub rotation: Option<Rotation>,
     /// Held while a token is revoked.
     pub(crate) revoking: Arc<tokio::sync::Mutex<()>>,
 }
@@ -116,10 +128,13 @@ impl Context {
             version: env!("CARGO_PKG_VERSION"),
             health: Arc::new(Vec::new),
             checks: Checks::default(),
-            ca: None,
+            ca: Arc::new(|| None),
             data_dir: None,
             backups: Arc::new(tokio::sync::Semaphore::new(backup::BACKUPS_MAX)),
             refused: Arc::default(),
+            callers: None,
+            certificates: certs::Inventory::default(),
+            rotation: None,
             revoking: Arc::default(),
         }
     }

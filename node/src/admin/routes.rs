@@ -7,8 +7,8 @@ use raft::state::Role;
 
 use super::error::ApiError;
 use super::{
-    Context, apply, assets, auth, backup, blobs, browser, cluster, explain, machines, objects, openapi, request_id,
-    settings, status, support, templates, tokens,
+    Context, apply, assets, auth, backup, blobs, browser, ca, certificates, cluster, explain, machines, objects,
+    openapi, request_id, settings, status, support, templates, tokens,
 };
 
 /// Where the API begins.
@@ -54,6 +54,14 @@ fn table() -> Vec<(&'static str, Role, MethodRouter<Context>)> {
         ("/support", Admin, get(support::bundle)),
         ("/tokens", Admin, get(tokens::list).post(tokens::create)),
         ("/tokens/{id}", Admin, axum::routing::delete(tokens::delete)),
+        ("/tokens/{id}/rotate", Admin, post(tokens::rotate)),
+        ("/certificates", Read, get(certificates::list)),
+        ("/certificates", Admin, post(certificates::issue)),
+        ("/certificates/node", Read, get(certificates::own)),
+        ("/certificates/{serial}/revocation", Admin, put(certificates::revoke).delete(certificates::forget)),
+        ("/ca", Read, get(ca::read)),
+        ("/ca/certificate", Read, get(ca::certificate)),
+        ("/ca/rotate", Admin, post(ca::step)),
     ]
 }
 

@@ -32,6 +32,16 @@ impl Secret {
         Ok(Self { id: random_hex::<{ ID_CHARS / 2 }>()?, secret: random_hex::<{ SECRET_CHARS / 2 }>()? })
     }
 
+    /// Another secret for the token with that public part; nothing if it cannot be one.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn generate_for(id: &str) -> Result<Option<Self>, getrandom::Error> {
+        let secret = random_hex::<{ SECRET_CHARS / 2 }>()?;
+        let is_id = id.len() == ID_CHARS && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        Ok(is_id.then(|| Self { id: id.to_owned(), secret }))
+    }
+
     /// The public part.
     #[must_use]
     pub fn id(&self) -> &str {

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::body::blocking;
 use super::error::Answer;
-use super::{Context, Health, clock, concerns, picture, view};
+use super::{Context, Health, clock, concerns, expiry, picture, view};
 use crate::replication;
 
 #[derive(Serialize)]
@@ -80,6 +80,7 @@ pub(super) async fn report(context: &Context) -> Answer<Report> {
     let cluster = picture::asked(context.cluster.status(), &overview);
     let now = clock::now();
     let mut picture = picture::draw(&state, &cluster, &overview, &told, now.0);
+    picture.problems.extend(expiry::troubles(&context.certificates.list(), &state, now));
     let under_replicated_names = std::mem::take(&mut picture.under_replicated_names);
     let blobs = Blobs { under_replicated: picture.under_replicated, under_replicated_names, ..blobs.await? };
     Ok(Report {

@@ -1,63 +1,61 @@
-//! TLS of the admin API: the operator's own certificate, or one of ours that changes while the node runs.
+//! TLS of the admin API: the operator's own certificate or one of ours, and clients that have one or not.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use rustls::pki_types::ServerName;
-use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tracing::{info, warn};
 
-use crate::certs::{self, Authority, CertError};
+use crate::certs::{self, Authority, CA_FILE, CertError, Gate, Places, Shown};
 
 /// Names that are always in the certificate.
 const OWN_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-const OWN_HINT: &str = "`tls.cert` and `tls.key` name a PEM certificate chain, leaf first, and its PEM private key";
+const OWN_HINT: &str = "`tls.cert` and `tls.key` name a PEM certificate chain, leaf first, and its PEM private key; `tls.client_ca` \
+     the PEM certificates of a CA whose clients are let in too";
 
-/// What the API shows to whoever connects; cheap to clone.
+/// What the API shows to whoever connects, and whose certificates it takes; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    config: Arc<ServerConfig>,
-    shown: Arc<Shown>,
+    gate: Arc<Gate>,
     /// Where ours is kept; nothing for the operator's own.
     dir: Option<PathBuf>,
 }
 
-/// The certificate of the moment.
-#[derive(Debug)]
-struct Shown(ArcSwap<CertifiedKey>);
-
-impl ResolvesServerCert for Shown {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
-    }
-}
-
 impl Tls {
     /// The operator's `own` certificate chain and key if there are such files, else the one generated in `dir`, valid
-    /// for `names` beside those of this host.
+    /// for `names` beside those of this host. Client certificates are taken if they are of the cluster's CA or of
+    /// `client_ca`.
     ///
     /// # Errors
     /// If a file cannot be read or written, or two of them do not belong together.
-    pub fn open(dir: &Path, own: Option<(&Path, &Path)>, names: &[String]) -> Result<Self, CertError> {
-        let (certified, dir) = match own {
-            Some((chain, key)) => (certs::certified(chain, key, OWN_HINT)?, None),
-            None => (generated(dir, names)?, Some(dir.to_owned())),
+    pub fn open(
+        dir: &Path,
+        own: Option<(&Path, &Path)>,
+        client_ca: Option<&Path>,
+        names: &[String],
+    ) -> Result<Self, CertError> {
+        let (shown, kept) = match own {
+            Some(own) => {
+                // Made if it is not there: clients of the cluster's CA are let in.
+                Authority::open(dir, SystemTime::now())?;
+                (Gate::read_own(own, OWN_HINT)?, None)
+            }
+            None => (Shown::new(generated(dir, names)?), Some(dir.to_owned())),
         };
-        let shown = Arc::new(Shown(ArcSwap::from(certified)));
-        let mut config = ServerConfig::builder_with_provider(certs::provider())
-            .with_safe_default_protocol_versions()
-            .expect("ring has the default protocol versions")
-            .with_no_client_auth()
-            .with_cert_resolver(shown.clone());
-        // Ours first: uploads are several times faster over HTTP/1.1, and curl 7.88 (Debian 12) does not show an answer
-        // that comes before it has sent everything over HTTP/2.
-        config.alpn_protocols = vec![b"http/1.1".to_vec(), b"h2".to_vec()];
-        Ok(Self { config: Arc::new(config), shown, dir })
+        let places = Places {
+            own: own.map(|(chain, key)| (chain.to_owned(), key.to_owned())),
+            cluster_ca: Some(dir.join(CA_FILE)),
+            client_ca: client_ca.map(Path::to_owned),
+            needed: false,
+            // Ours first: uploads are several times faster over HTTP/1.1, and curl 7.88 (Debian 12) does not show an answer
+            // that comes before it has sent everything over HTTP/2.
+            protocols: &[b"http/1.1", b"h2"],
+            hint: OWN_HINT,
+        };
+        Ok(Self { gate: Gate::open(places, shown)?, dir: kept })
     }
 
     /// Makes a new certificate if the one shown does not cover `names` or comes to its end; connections from now on see
@@ -67,21 +65,16 @@ impl Tls {
     /// As `open`; the old one stays then.
     pub fn renew(&self, names: &[String]) -> Result<(), CertError> {
         if let Some(dir) = &self.dir {
-            self.shown.0.store(generated(dir, names)?);
+            self.gate.shown().set(generated(dir, names)?);
         }
+        self.gate.refresh();
         Ok(())
     }
 
-    /// What is shown, for another port of this node.
+    /// For whoever serves the port.
     #[must_use]
-    pub fn shown(&self) -> Arc<dyn ResolvesServerCert> {
-        self.shown.clone()
-    }
-
-    /// For the acceptor.
-    #[must_use]
-    pub fn config(&self) -> Arc<ServerConfig> {
-        self.config.clone()
+    pub fn gate(&self) -> Arc<Gate> {
+        self.gate.clone()
     }
 }
 

@@ -5,10 +5,11 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use raft::command::Edit;
-use raft::state::{self, Role, Token};
+use raft::state::{self, Role, Token, TokenRotation};
 use raft::types::{Digest, LogIndex, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::auth::CERTIFICATE_ACTOR;
 use super::body::{Asked, Names, OBJECT_BYTES_MAX, json_text};
 use super::error::{Answer, ApiError};
 use super::list::{Page, page};
@@ -20,6 +21,8 @@ use super::{Context, clock, json, view};
 const NAME_BYTES_MAX: usize = 128;
 /// How long a token that expires may be valid.
 const LIFETIME_SECONDS_MAX: u64 = 100 * 365 * 86_400;
+/// How long the secret before a new one may be accepted.
+const GRACE_SECONDS_MAX: u64 = 30 * 86_400;
 /// The actor of what the service does by itself; no token may pass for it.
 pub(super) const NODE: &str = "node";
 
@@ -41,7 +44,15 @@ pub(super) async fn list(State(context): State<Context>, Asked(filter): Asked<Fi
         name.starts_with(&filter.prefix) && filter.role.is_none_or(|wanted| wanted == *role)
     });
     let asked = Page { limit: filter.limit, cursor: filter.cursor };
-    page(asked, found, |stored| stored.value.id.clone(), |stored| view::token(stored))
+    page(
+        asked,
+        found,
+        |stored| stored.value.id.clone(),
+        |stored| {
+            let former = state.former_secret(&stored.value.id);
+            view::token(stored, former.map(|former| &**former))
+        },
+    )
 }
 
 /// What a new token shall be.
@@ -79,8 +90,10 @@ pub(super) async fn create(
         let message = format!("a token's name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
         return Err(ApiError::unprocessable("invalid", message, "say who or what will use it").at("name"));
     }
-    if wanted.name == NODE {
-        let message = format!("`{NODE}` is what the log calls the service itself");
+    if wanted.name == NODE || [CERTIFICATE_ACTOR, "grpc:"].iter().any(|prefix| wanted.name.starts_with(prefix)) {
+        let message = format!(
+            "`{NODE}` is what the log calls the service itself, `{CERTIFICATE_ACTOR}…` and `grpc:…` holders of certificates"
+        );
         return Err(ApiError::unprocessable("invalid", message, "say who or what will use it").at("name"));
     }
     if wanted.expires_in_seconds.is_some_and(|seconds| seconds > LIFETIME_SECONDS_MAX) {
@@ -116,6 +129,69 @@ pub(super) async fn create(
         warnings: [],
     };
     Ok((StatusCode::CREATED, view::answer(&created)).into_response())
+}
+
+/// How a secret is to be replaced.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WantedRotation {
+    /// For how long the secret before is accepted too.
+    grace_seconds: u64,
+}
+
+#[derive(Serialize)]
+struct Rotated {
+    index: LogIndex,
+    effect: &'static str,
+    id: String,
+    name: String,
+    role: Role,
+    expires_at: Option<String>,
+    /// Until when the secret before is accepted too.
+    former_until: Option<String>,
+    /// The only time it is shown.
+    token: String,
+    warnings: [(); 0],
+}
+
+/// Gives a token another secret.
+pub(super) async fn rotate(
+    State(context): State<Context>,
+    Names(id): Names<String>,
+    write: Write,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Response> {
+    let write = write.without_key()?.without_guard()?;
+    let bytes = json_text(&headers, body, OBJECT_BYTES_MAX).await?;
+    let wanted: WantedRotation = if bytes.is_empty() { WantedRotation::default() } else { json::read(&bytes)? };
+    if wanted.grace_seconds > GRACE_SECONDS_MAX {
+        let message = format!("the secret before is accepted for at most {GRACE_SECONDS_MAX} seconds (30 days)");
+        let hint = "leave it out if nobody uses that one any more";
+        return Err(ApiError::unprocessable("invalid", message, hint).at("grace_seconds"));
+    }
+    let secret =
+        Secret::generate_for(&id).map_err(|error| ApiError::internal(format!("no randomness for a token: {error}")))?;
+    let secret = secret.ok_or_else(|| ApiError::not_found(format!("token `{}`", id.escape_debug())))?;
+    let former_until = Timestamp(match wanted.grace_seconds {
+        0 => 0,
+        seconds => clock::now().0.saturating_add(seconds.saturating_mul(1000)),
+    });
+    let rotation = TokenRotation { id: id.clone(), secret_sha256: secret.sha256(), former_until };
+    let done = write.commit(&context, Edit::RotateToken(rotation), Digest([0; 32]), |_| String::new()).await?;
+    let token = done.state.token(&id).map(|stored| stored.value.clone());
+    let token = token.ok_or_else(|| ApiError::not_found(format!("token `{id}` any more")))?;
+    Ok(view::answer(&Rotated {
+        index: done.index,
+        effect: "updated",
+        id,
+        name: token.name,
+        role: token.role,
+        expires_at: token.expires.and_then(clock::rfc3339),
+        former_until: clock::rfc3339(former_until),
+        token: secret.reveal(),
+        warnings: [],
+    }))
 }
 
 pub(super) async fn delete(State(context): State<Context>, Names(id): Names<String>, write: Write) -> Answer<Response> {

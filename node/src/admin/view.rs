@@ -3,10 +3,10 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, ETAG};
 use raft::state::{
-    Asset, ClusterSettings, DhcpMode, Group, JoinToken, Machine, MachinePolicy, Profile, Role, ScriptStyle, Settings,
-    Stored, Template, TemplateKind, Token,
+    Asset, ClusterSettings, DhcpMode, FormerSecret, Group, JoinToken, Machine, MachinePolicy, Profile, Role,
+    ScriptStyle, Settings, Stored, Template, TemplateKind, Token,
 };
-use raft::types::{Digest, LogIndex, Mac};
+use raft::types::{Digest, LogIndex, Mac, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -49,6 +49,12 @@ impl<T: Serialize> View<T> {
         }
         response
     }
+}
+
+/// An object of any kind with its history.
+#[must_use]
+pub(super) fn of<S, T: Serialize>(kind: &'static str, stored: &Stored<S>, value: T) -> View<T> {
+    View::new(kind, stored, value)
 }
 
 /// Any value as an answer.
@@ -188,20 +194,27 @@ pub(super) struct TokenView {
     name: String,
     role: Role,
     expires_at: Option<String>,
+    /// Negative once it has expired.
+    expires_in_seconds: Option<i64>,
     expired: bool,
+    /// Until when the secret before the last rotation is accepted too.
+    former_until: Option<String>,
 }
 
 /// A token as an answer shows it.
 #[must_use]
-pub(super) fn token(stored: &Stored<Token>) -> View<TokenView> {
-    let token = &stored.value;
-    let expired = token.expires.is_some_and(|at| at <= super::clock::now());
+pub(super) fn token(stored: &Stored<Token>, former: Option<&FormerSecret>) -> View<TokenView> {
+    let (token, now) = (&stored.value, super::clock::now());
+    let expired = token.expires.is_some_and(|at| at <= now);
+    let seconds = |at: Timestamp| i64::try_from(at.0 / 1000).unwrap_or(i64::MAX);
     let value = TokenView {
         id: token.id.clone(),
         name: token.name.clone(),
         role: token.role,
         expires_at: token.expires.and_then(rfc3339),
+        expires_in_seconds: token.expires.map(|at| seconds(at) - seconds(now)),
         expired,
+        former_until: former.filter(|former| former.until > now).and_then(|former| rfc3339(former.until)),
     };
     View::new("token", stored, value)
 }

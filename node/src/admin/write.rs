@@ -339,6 +339,9 @@ pub(super) fn key_of(edit: &Edit) -> Option<RecordKey> {
         Edit::PutCluster(_) => RecordKey::Cluster,
         Edit::PutJoinToken(token) => RecordKey::JoinToken(token.id.clone()),
         Edit::DeleteJoinToken(id) => RecordKey::JoinToken(id.clone()),
+        Edit::PutCertificate(certificate) => RecordKey::Certificate(certificate.serial.clone()),
+        Edit::DeleteCertificate(serial) => RecordKey::Certificate(serial.clone()),
+        Edit::RotateToken(rotation) => RecordKey::Token(rotation.id.clone()),
         Edit::Sightings(_)
         | Edit::SetMachinePolicy(..)
         | Edit::DeleteMachine(_)
@@ -349,7 +352,9 @@ pub(super) fn key_of(edit: &Edit) -> Option<RecordKey> {
         | Edit::ReleaseVip(..)
         | Edit::ReportBlobs(..)
         | Edit::WithdrawBlobs(..)
-        | Edit::CondemnBlobs(_) => return None,
+        | Edit::CondemnBlobs(_)
+        | Edit::StepCa(..)
+        | Edit::ReportCa(..) => return None,
     })
 }
 
@@ -363,11 +368,14 @@ fn revision_of(state: &State, key: &RecordKey) -> Option<LogIndex> {
         Record::Settings(stored) => stored.revision,
         Record::Cluster(stored) => stored.revision,
         Record::JoinToken(stored) => stored.revision,
+        Record::Certificate(stored) => stored.revision,
         Record::Machine(_)
         | Record::Replay(..)
         | Record::Member(_)
         | Record::Roster(_)
         | Record::Vip(_)
-        | Record::Blob(_) => return None,
+        | Record::Blob(_)
+        | Record::Ca(_)
+        | Record::FormerSecret(_) => return None,
     })
 }

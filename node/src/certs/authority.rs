@@ -8,13 +8,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use raft::types::Digest;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    KeyUsagePurpose, PublicKeyData, date_time_ymd,
 };
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tracing::info;
 
+use super::ca_files::pem;
+use super::facts::Facts;
 use super::files::{certificates, store};
 use super::{CertError, GENERATED_HINT};
 
@@ -24,6 +26,9 @@ pub const CA_FILE: &str = "ca.crt";
 pub const CA_KEY_FILE: &str = "ca.key";
 
 const DAY: u64 = 86_400;
+const MINUTE: Duration = Duration::from_secs(60);
+/// How far behind the clock of another node may be for a certificate that is made for minutes.
+const CLOCK_MINUTES: u32 = 10;
 /// How long the CA is valid: as long as a cluster may live.
 const CA_DAYS: u64 = 30 * 365;
 
@@ -115,8 +120,20 @@ impl Authority {
     /// # Errors
     /// When the certificate cannot be read.
     pub fn digest(&self) -> Result<Digest, CertError> {
-        let first = certificates(&self.file).map_err(|what| CertError::new(&self.file, GENERATED_HINT, what))?;
-        Ok(Digest::of(&first[0]))
+        self.issuer().map(|certificate| Digest::of(&certificate))
+    }
+
+    /// The certificate of its key: the file holds another one too while the CA changes.
+    ///
+    /// # Errors
+    /// When there is none of that key.
+    pub fn issuer(&self) -> Result<CertificateDer<'static>, CertError> {
+        let all = certificates(&self.file).map_err(|what| CertError::new(&self.file, GENERATED_HINT, what))?;
+        let is_ours = |certificate: &CertificateDer<'_>| {
+            Facts::read(certificate).is_ok_and(|facts| facts.public_key == self.key.public_key_raw())
+        };
+        let ours = all.into_iter().find(is_ours);
+        ours.ok_or_else(|| self.unusable(format!("no certificate in it belongs to {CA_KEY_FILE} beside it")))
     }
 
     /// Something is wrong with its certificate.
@@ -130,7 +147,7 @@ impl Authority {
 
     pub(super) fn sign(
         &self,
-        key: &KeyPair,
+        key: &impl PublicKeyData,
         leaf: &CertificateParams,
         now: SystemTime,
     ) -> Result<Certificate, rcgen::Error> {
@@ -140,10 +157,15 @@ impl Authority {
 }
 
 fn write_certificate(file: &Path, key: &KeyPair, now: SystemTime) -> Result<(), CertError> {
-    let made = params(key, now).self_signed(key);
+    let made = self_signed(key, now);
     let made =
         made.map_err(|error| CertError::new(file, GENERATED_HINT, format!("no certificate could be made: {error}")))?;
-    store(file, &made.pem(), 0o644)
+    store(file, &made, 0o644)
+}
+
+/// The certificate of a CA with that key, PEM with line feeds alone.
+pub(super) fn self_signed(key: &KeyPair, now: SystemTime) -> Result<String, rcgen::Error> {
+    Ok(pem(params(key, now).self_signed(key)?.der()))
 }
 
 /// The same for the same key, so that the certificate itself need not be read to issue under it.
@@ -161,6 +183,14 @@ pub(super) fn common_name(text: &str) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     name.push(DnType::CommonName, text);
     name
+}
+
+/// Valid for that long from now, and for a few minutes before, so that a clock that is a little behind does not matter.
+pub(super) fn set_minutes(params: &mut CertificateParams, now: SystemTime, minutes: u64) {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let moment = |time: Duration| date_time_ymd(1970, 1, 1) + Duration::from_secs(time.as_secs());
+    params.not_before = moment(now.saturating_sub(CLOCK_MINUTES * MINUTE));
+    params.not_after = moment(now + MINUTE * u32::try_from(minutes).unwrap_or(u32::MAX));
 }
 
 /// Valid from yesterday, so that a clock that is a little behind does not matter.

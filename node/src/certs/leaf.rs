@@ -4,15 +4,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
+use raft::state::Role;
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, PublicKeyData,
+    SerialNumber,
+};
+use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 
-use super::authority::{Authority, common_name, set_validity};
+use super::authority::{Authority, common_name, set_minutes, set_validity};
+use super::facts::ROLE_PREFIX;
 use super::files::{certificates, store};
+use super::sent_key::SentKey;
 use super::{CertError, GENERATED_HINT, provider};
 
 const DAY: u64 = 86_400;
@@ -54,6 +61,12 @@ pub struct Issued {
 }
 
 impl Leaf {
+    /// Its name in the data directory.
+    #[must_use]
+    pub fn file(&self) -> &'static str {
+        self.file
+    }
+
     /// The certificate in `dir`; made anew when it does not cover `names` (host names and addresses) any more, comes to
     /// its end, does not fit its key, or is not there.
     ///
@@ -90,45 +103,124 @@ impl Leaf {
     }
 
     fn issue(&self, authority: &Authority, dir: &Path, names: &[String], now: SystemTime) -> Result<(), CertError> {
-        let wanted = Wanted { name: "Raftboot", names, usages: self.usages, days: LEAF_DAYS };
-        let (chain, key) = wanted.issue(authority, now)?;
+        let (name, lifetime) = (common_name("Raftboot"), Lifetime::Days(LEAF_DAYS));
+        let (chain, key) = Wanted { name, names, usages: self.usages, lifetime }.issue(authority, now)?;
         // A certificate that does not fit its key is noticed and replaced at the next look.
         store(&dir.join(self.key_file), &key, 0o600)?;
         store(&dir.join(self.file), &chain, 0o644)
     }
 }
 
+/// How long a certificate is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// To the end of that day.
+    Days(u64),
+    /// To the second, for what is used at once.
+    Minutes(u64),
+}
+
 /// What a certificate is to say.
 struct Wanted<'a> {
-    name: &'a str,
+    name: DistinguishedName,
     names: &'a [String],
     usages: &'a [ExtendedKeyUsagePurpose],
-    days: u64,
+    lifetime: Lifetime,
 }
 
 impl Wanted<'_> {
     /// The certificate and its new key, as PEM.
-    fn issue(&self, authority: &Authority, now: SystemTime) -> Result<(String, String), CertError> {
-        let failed = |error: rcgen::Error| authority.unusable(format!("no certificate could be made: {error}"));
-        let key = KeyPair::generate().map_err(failed)?;
+    fn issue(self, authority: &Authority, now: SystemTime) -> Result<(String, String), CertError> {
+        let key = KeyPair::generate().map_err(|error| failed(authority, error))?;
+        Ok((self.issue_for(&key, authority, now)?, key.serialize_pem()))
+    }
+
+    fn issue_for(self, key: &impl PublicKeyData, authority: &Authority, now: SystemTime) -> Result<String, CertError> {
+        let failed = |error: rcgen::Error| failed(authority, error);
         let mut params = CertificateParams::new(self.names).map_err(failed)?;
-        params.distinguished_name = common_name(self.name);
+        params.distinguished_name = self.name;
+        params.serial_number = Some(SerialNumber::from(random_serial().map_err(|error| {
+            authority.unusable(format!("no certificate could be made: the system has no randomness: {error}"))
+        })?));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = self.usages.to_vec();
         params.use_authority_key_identifier_extension = true;
-        set_validity(&mut params, now, self.days);
-        let chain = authority.sign(&key, &params, now).map_err(failed)?.pem();
-        Ok((chain, key.serialize_pem()))
+        match self.lifetime {
+            Lifetime::Days(days) => set_validity(&mut params, now, days),
+            Lifetime::Minutes(minutes) => set_minutes(&mut params, now, minutes),
+        }
+        Ok(authority.sign(key, &params, now).map_err(failed)?.pem())
     }
 }
 
-/// A client's certificate and its new key, as PEM. The holder may change what machines boot, over gRPC; `name` is how the
-/// log calls it.
+fn failed(authority: &Authority, error: rcgen::Error) -> CertError {
+    authority.unusable(format!("no certificate could be made: {error}"))
+}
+
+/// 127 bits that no other certificate has; the first byte is neither zero nor negative.
+fn random_serial() -> Result<Vec<u8>, getrandom::Error> {
+    let mut bytes = vec![0; 16];
+    getrandom::fill(&mut bytes)?;
+    bytes[0] = bytes[0] & 0x3f | 0x40;
+    Ok(bytes)
+}
+
+/// A client to be.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientWish<'a> {
+    /// How the log calls it.
+    pub name: &'a str,
+    /// What it may do; `None`: not said, as it was before there were roles.
+    pub role: Option<Role>,
+    /// For how long.
+    pub lifetime: Lifetime,
+}
+
+impl ClientWish<'_> {
+    fn wanted(self) -> Wanted<'static> {
+        let mut name = common_name(self.name);
+        let role = self.role.map(|role| match role {
+            Role::Read => "read",
+            Role::Operate => "operate",
+            Role::Admin => "admin",
+        });
+        if let Some(role) = role {
+            name.push(DnType::OrganizationalUnitName, format!("{ROLE_PREFIX}{role}"));
+        }
+        Wanted { name, names: &[], usages: &[ExtendedKeyUsagePurpose::ClientAuth], lifetime: self.lifetime }
+    }
+}
+
+/// A client's certificate and its new key, as PEM. The role is in its subject: OU `raftboot:operate`.
 ///
 /// # Errors
 /// When the CA cannot be used.
-pub fn client(authority: &Authority, name: &str, days: u64, now: SystemTime) -> Result<(String, String), CertError> {
-    Wanted { name, names: &[], usages: &[ExtendedKeyUsagePurpose::ClientAuth], days }.issue(authority, now)
+pub fn client(authority: &Authority, wish: ClientWish<'_>, now: SystemTime) -> Result<(String, String), CertError> {
+    let key = KeyPair::generate().map_err(|error| failed(authority, error))?;
+    Ok((wish.wanted().issue_for(&key, authority, now)?, key.serialize_pem()))
+}
+
+/// The same for a key that somebody else has; `public_key` is PEM.
+///
+/// # Errors
+/// When that is no key we know, or the CA cannot be used.
+pub fn client_for(
+    authority: &Authority,
+    wish: ClientWish<'_>,
+    public_key: &str,
+    now: SystemTime,
+) -> Result<String, String> {
+    let key = SentKey::read(public_key)?;
+    wish.wanted().issue_for(&key, authority, now).map_err(|error| error.to_string())
+}
+
+/// A new key, and its public part as PEM, for `client_for`.
+///
+/// # Errors
+/// When the system has no randomness to give.
+pub fn key_pair() -> Result<(String, String), String> {
+    let key = KeyPair::generate().map_err(|error| format!("no key could be made: {error}"))?;
+    Ok((key.serialize_pem(), key.public_key_pem()))
 }
 
 /// A server's certificate for those names and addresses and its new key, as PEM.
@@ -141,8 +233,9 @@ pub fn server(
     days: u64,
     now: SystemTime,
 ) -> Result<(String, String), CertError> {
-    let name = names.first().map_or("Raftboot", String::as_str);
-    Wanted { name, names, usages: &[ExtendedKeyUsagePurpose::ServerAuth], days }.issue(authority, now)
+    let name = common_name(names.first().map_or("Raftboot", String::as_str));
+    let lifetime = Lifetime::Days(days);
+    Wanted { name, names, usages: &[ExtendedKeyUsagePurpose::ServerAuth], lifetime }.issue(authority, now)
 }
 
 /// A chain and its key from PEM files, ready for rustls.
@@ -161,7 +254,9 @@ pub fn certified(chain: &Path, key: &Path, hint: &'static str) -> Result<Arc<Cer
 /// Whether the certificate will satisfy those who trust the CA, by every name, now and until the next renewal.
 fn check(authority: &Authority, chain: &Path, names: &[String], now: SystemTime) -> Result<(), String> {
     let leaf = certificates(chain)?.swap_remove(0);
-    let roots = authority.roots().map_err(|error| error.to_string())?;
+    // While the CA changes, nodes trust two; their own certificates are of the one that issues.
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.issuer().map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
     let verifier = verifier.build().map_err(|error| error.to_string())?;
     let today = now.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -4,8 +4,13 @@
 //! issue its own certificates whenever its names change or one comes to its end.
 
 mod authority;
+mod ca_files;
+mod facts;
 mod files;
+mod gate;
+mod inventory;
 mod leaf;
+mod sent_key;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,8 +19,15 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, ring};
 
 pub use authority::{Authority, CA_FILE, CA_KEY_FILE};
+pub use ca_files::{CHANGING_FILES, CaFiles, CaPair, Which};
+pub(crate) use facts::timestamp;
+pub use facts::{Facts, ROLE_PREFIX, Unfit, serial};
 pub use files::{certificates, write_whole};
-pub use leaf::{Issued, LEAF_DAYS, Leaf, PEER, SERVER, certified, client, server};
+pub use gate::{Gate, Known, NotKnown, Origin, Places, Shown};
+pub use inventory::{Expiry, Inventory, Place};
+pub use leaf::{
+    ClientWish, Issued, LEAF_DAYS, Leaf, Lifetime, PEER, SERVER, certified, client, client_for, key_pair, server,
+};
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]

@@ -1,22 +1,28 @@
-//! Which server, which token, which CA: from the command line, the environment, or this host's own node.
+//! Which server, which right, which CA: from the command line, the environment, or this host's own node.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use clap::Args;
+use raft::state::Role;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::failure::Failure;
 use super::output::{Format, parse};
-use crate::client::{Client, ClientError};
+use crate::certs::{self, Authority, CA_FILE, CA_KEY_FILE, ClientWish, Lifetime};
+use crate::client::{Client, ClientError, Right};
 use crate::config::Config;
 
 /// In the data directory of a node.
 const TOKEN_FILE: &str = "admin.token";
-const CA_FILE: &str = "ca.crt";
+/// How long a certificate is good that is made where the CA's key is.
+const LOCAL_MINUTES: u64 = 10;
+/// Characters of a client's name.
+const NAME_CHARS_MAX: usize = 64;
 /// Holds a token itself; there is no flag for it, because others can read a process's arguments.
 const TOKEN_VARIABLE: &str = "RAFTBOOT_TOKEN";
 /// Items of one page of a list.
@@ -29,9 +35,15 @@ pub struct Connection {
     /// The admin API of a node [default: that of the node on this host, https://127.0.0.1:8443]
     #[arg(long, global = true, env = "RAFTBOOT_SERVER", value_name = "URL")]
     pub server: Option<String>,
-    /// File that holds the token; RAFTBOOT_TOKEN may hold the token itself [default: admin.token of the data directory]
+    /// File that holds the token; RAFTBOOT_TOKEN may hold the token itself [default: admin.token of the data directory, else what its ca.key can make]
     #[arg(long, global = true, env = "RAFTBOOT_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// A client's certificate instead of a token, PEM, as `raftboot cert client` writes it
+    #[arg(long, global = true, env = "RAFTBOOT_CERT", value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// The key of that certificate, PEM
+    #[arg(long, global = true, env = "RAFTBOOT_KEY", value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
     /// Certificates to trust, PEM [default: ca.crt of the data directory]
     #[arg(long, global = true, env = "RAFTBOOT_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
@@ -47,26 +59,16 @@ impl Connection {
     /// A client for it.
     ///
     /// # Errors
-    /// When the token or the CA cannot be read (exit code 64).
+    /// When the token, the certificate or the CA cannot be read (exit code 64).
     pub fn open(&self) -> Result<Client, Failure> {
         let own = own_node();
         let data_dir = self.data_dir.as_deref().unwrap_or(&own.data_dir);
-        let (token, source) = match std::env::var(TOKEN_VARIABLE) {
-            Ok(token) if self.token_file.is_none() => (token, format!("the variable {TOKEN_VARIABLE}")),
-            _ => {
-                let file = file(self.token_file.as_deref(), data_dir, TOKEN_FILE);
-                (read(&file, "token", "--token-file")?, file.display().to_string())
-            }
-        };
+        let (right, source) = self.right(data_dir)?;
         let ca_file = file(self.ca_file.as_deref(), data_dir, CA_FILE);
         let ca = read(&ca_file, "CA certificate", "--ca-file")?;
-        if token.trim().is_empty() || token.trim().contains(char::is_whitespace) {
-            let hint = "the token is one line, rbt_…, as `raftboot token create` printed it";
-            return Err(Failure::configuration(format!("{source}: what should be the token is none"), hint));
-        }
-        let client = Client::new(self.server.as_ref().unwrap_or(&own_url(&own)), &token, ca.as_bytes());
+        let client = Client::new(self.server.as_ref().unwrap_or(&own_url(&own)), right, ca.as_bytes());
         match client {
-            Ok(client) => Ok(client.with_token_from(source)),
+            Ok(client) => Ok(client.with_right_from(source)),
             Err(error @ ClientError::NoCertificate) => {
                 let hint = "name the ca.crt of the server's data directory with --ca-file";
                 Err(Failure::configuration(format!("{}: {error}", ca_file.display()), hint))
@@ -74,6 +76,70 @@ impl Connection {
             Err(error) => Err(error.into()),
         }
     }
+
+    /// By what right, in this order: a token that was named; a certificate that was named; the first token in the data
+    /// directory; what the CA's key there can make.
+    fn right(&self, data_dir: &Path) -> Result<(Right, String), Failure> {
+        if let Some(file) = &self.token_file {
+            let token = read(file, "token", "--token-file")?;
+            return token_of(&token, &file.display().to_string());
+        }
+        if let Ok(token) = std::env::var(TOKEN_VARIABLE) {
+            return token_of(&token, &format!("the variable {TOKEN_VARIABLE}"));
+        }
+        if let (Some(certificate), Some(key)) = (&self.cert, &self.key) {
+            let pair = (read(certificate, "certificate", "--cert")?, read(key, "certificate's key", "--key")?);
+            return Ok((Right::Certificate(pair), format!("the certificate came from {}", certificate.display())));
+        }
+        let token_file = data_dir.join(TOKEN_FILE);
+        match fs::read_to_string(&token_file) {
+            Ok(token) => token_of(&token, &token_file.display().to_string()),
+            Err(error) => local(data_dir).ok_or_else(|| {
+                let message = format!("{}: the token cannot be read: {error}", token_file.display());
+                let hint = format!(
+                    "run this as root on a node of the cluster, which needs none, with --data-dir where its data are elsewhere; or name a token with --token-file or {TOKEN_VARIABLE}, \
+                     or a client's certificate with --cert and --key"
+                );
+                Failure::configuration(message, hint)
+            }),
+        }
+    }
+}
+
+fn token_of(token: &str, source: &str) -> Result<(Right, String), Failure> {
+    if token.trim().is_empty() || token.trim().contains(char::is_whitespace) {
+        let hint = "the token is one line, rbt_…, as `raftboot token create` printed it";
+        return Err(Failure::configuration(format!("{source}: what should be the token is none"), hint));
+    }
+    Ok((Right::Token(token.to_owned()), format!("the token came from {source}")))
+}
+
+/// Whoever can read the CA's key may do everything anyway: a certificate is made in memory, for ten minutes at a time.
+fn local(data_dir: &Path) -> Option<(Right, String)> {
+    let is_there = |name: &str| fs::File::open(data_dir.join(name)).is_ok();
+    if !is_there(CA_KEY_FILE) || !is_there(CA_FILE) {
+        return None;
+    }
+    let dir = data_dir.to_owned();
+    let name = own_name();
+    let make = move || {
+        let authority = Authority::open(&dir, SystemTime::now()).map_err(|error| error.to_string())?;
+        let lifetime = Lifetime::Minutes(LOCAL_MINUTES);
+        let wish = ClientWish { name: &name, role: Some(Role::Admin), lifetime };
+        certs::client(&authority, wish, SystemTime::now()).map_err(|error| error.to_string())
+    };
+    let source = format!("the certificate was made with {}", data_dir.join(CA_KEY_FILE).display());
+    Some((Right::Made(Box::new(make)), source))
+}
+
+/// `root@node-a`: how the log calls whoever works on a node itself.
+fn own_name() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let user = match rustix::process::geteuid() {
+        user if user.is_root() => "root".to_owned(),
+        user => std::env::var("USER").unwrap_or_else(|_| user.as_raw().to_string()),
+    };
+    format!("{user}@{host}").chars().filter(char::is_ascii_graphic).take(NAME_CHARS_MAX).collect()
 }
 
 /// Where machines ask the server that commands are sent to: on its host, at the port that this host's node is configured for.
@@ -114,8 +180,7 @@ fn file(named: Option<&Path>, dir: &Path, name: &str) -> PathBuf {
 fn read(file: &Path, what: &str, flag: &str) -> Result<String, Failure> {
     fs::read_to_string(file).map_err(|error| {
         let hint = format!(
-            "name the file with {flag}, or the node's data directory with --data-dir; the node that founded the cluster has \
-             both there, one that joined has the CA only: copy the token, or set {TOKEN_VARIABLE}"
+            "name the file with {flag}, or a node's data directory with --data-dir; on a node, root finds all that is needed"
         );
         Failure::configuration(format!("{}: the {what} cannot be read: {error}", file.display()), hint)
     })
@@ -198,7 +263,8 @@ mod tests {
         ] {
             let format = Format::default();
             let server = server.map(str::to_owned);
-            let connection = Connection { server, token_file: None, ca_file: None, data_dir: None, format };
+            let (token_file, cert, key, ca_file, data_dir) = Default::default();
+            let connection = Connection { server, token_file, cert, key, ca_file, data_dir, format };
             assert_eq!(boot_url(&connection), url);
         }
     }

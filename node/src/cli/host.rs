@@ -178,7 +178,7 @@ fn say_joined(joined: &Joined) -> String {
     format!(
         "this is node {node_id} ({name}) of cluster {cluster_id} now{place}\n\
          start the service here (`raftboot serve`): it fetches the log and the files, then it votes\n\
-         `raftboot` needs the cluster's admin token here: copy it, or use --token-file\n"
+         `raftboot` works here for root as it is; others need a token or a certificate\n"
     )
 }
 

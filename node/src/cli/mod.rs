@@ -6,6 +6,7 @@
 mod apply;
 mod assets;
 mod backup;
+mod ca;
 mod certificates;
 mod cluster;
 mod connect;
@@ -111,6 +112,8 @@ pub enum ClientCommand {
     Cluster(ConnectedTo<cluster::Action>),
     /// Who may use the admin API
     Token(ConnectedTo<tokens::Action>),
+    /// The cluster's CA, and its change
+    Ca(ConnectedTo<ca::Action>),
     /// Make many objects what files say, as one change: all of it or nothing
     Apply(Connected<apply::Arguments>),
     /// Write everything the cluster knows, and its files if wanted, into one file that can be restored
@@ -198,6 +201,7 @@ fn perform(command: ClientCommand, terminal: &mut Terminal<'_>) -> Result<(), Fa
         ClientCommand::Leave(Connected { connection, action }) => cluster::leave(&connection, &action, terminal),
         ClientCommand::Cluster(ConnectedTo { connection, action }) => cluster::run(&connection, action, terminal),
         ClientCommand::Token(ConnectedTo { connection, action }) => tokens::run(&connection, action, terminal),
+        ClientCommand::Ca(ConnectedTo { connection, action }) => ca::run(&connection, action, terminal),
         ClientCommand::Apply(Connected { connection, action }) => apply::run(&connection, &action, terminal),
         ClientCommand::Backup(Connected { connection, action }) => backup::run(&connection, &action, terminal),
         ClientCommand::Import(ConnectedTo { connection, action }) => import::run(&connection, action, terminal),

@@ -1,17 +1,18 @@
-//! The admin API as its clients see it: one blocking connection that trusts one CA and carries one token.
+//! The admin API as its clients see it: one blocking connection that trusts one CA and shows a token or a certificate.
 
 mod boot;
 mod transfer;
 
+use std::fmt;
 use std::io::Read;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::crypto::ring;
 use serde::Deserialize;
 use ureq::http::{Method, Request, Response};
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, SendBody};
 
 pub use boot::{BootAnswer, BootClient};
@@ -29,6 +30,8 @@ const CONTINUE_TIMEOUT: Duration = Duration::from_secs(15);
 const BUSY_TRIES_MAX: u32 = 3;
 /// Size of an answer that is read whole, in bytes.
 const ANSWER_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// How long a certificate that was made for ten minutes is used.
+const MADE_USED_MAX: Duration = Duration::from_secs(300);
 /// What need not be escaped in a path (RFC 3986 §2.3), and the slash that parts it.
 const PATH_KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 /// What need not be escaped in a query.
@@ -97,13 +100,36 @@ pub enum ClientError {
     },
 }
 
+/// A client's certificate and its key, both PEM.
+pub type Pair = (String, String);
+/// Makes a new one of those, when the one in use comes to its end.
+pub type Maker = Box<dyn Fn() -> Result<Pair, String> + Send + Sync>;
+
+/// By what right a client talks.
+pub enum Right {
+    /// A token, sent with each request.
+    Token(String),
+    /// A certificate, shown when a connection is made.
+    Certificate(Pair),
+    /// Certificates that are made for minutes, one after another.
+    Made(Maker),
+}
+
 /// A server and the right to talk to it.
-#[derive(Debug)]
 pub struct Client {
-    agent: Agent,
+    /// And since when it is used.
+    agent: Mutex<(Agent, Instant)>,
+    roots: Vec<Certificate<'static>>,
+    maker: Option<Maker>,
     url: String,
-    bearer: String,
-    token_source: String,
+    bearer: Option<String>,
+    source: String,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 /// Name and value of each part of a query.
@@ -114,53 +140,47 @@ impl Client {
     ///
     /// # Errors
     /// `Configuration` or `NoCertificate` when one of the three cannot be used.
-    pub fn new(url: &str, token: &str, ca: &[u8]) -> Result<Self, ClientError> {
+    pub fn new(url: &str, right: Right, ca: &[u8]) -> Result<Self, ClientError> {
         let wrong = |message: String, hint: &str| ClientError::Configuration { message, hint: hint.into() };
         let url = url.trim_end_matches('/');
         if !url.starts_with("https://") {
             let hint = "write it as https://HOST:8443; a token must not travel in the clear";
             return Err(wrong(format!("the server `{url}` is no https URL"), hint));
         }
-        let roots: Vec<_> = parse_pem(ca)
-            .filter_map(|item| match item {
-                Ok(PemItem::Certificate(certificate)) => Some(certificate),
-                _ => None,
-            })
-            .collect();
+        let roots: Vec<_> = certificates(ca).collect();
         if roots.is_empty() {
             return Err(ClientError::NoCertificate);
         }
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::new_with_certs(&roots))
-            .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
-            .build();
-        let config = Agent::config_builder()
-            .tls_config(tls)
-            .https_only(true)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            // A token must not reach a proxy that happens to be in the environment.
-            .proxy(None)
-            .user_agent(concat!("raftboot/", env!("CARGO_PKG_VERSION")))
-            .timeout_resolve(Some(CONNECT_TIMEOUT))
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_per_read(Some(SILENCE_MAX))
-            .timeout_per_write(Some(SILENCE_MAX))
-            .timeout_await_100(Some(CONTINUE_TIMEOUT))
-            .build();
-        Ok(Self {
-            agent: config.new_agent(),
-            url: url.to_owned(),
-            bearer: format!("Bearer {}", token.trim()),
-            token_source: String::new(),
-        })
+        let (bearer, shown, maker) = match right {
+            Right::Token(token) => (Some(format!("Bearer {}", token.trim())), None, None),
+            Right::Certificate(pair) => (None, Some(pair), None),
+            Right::Made(maker) => {
+                let hint = "name a token with --token-file, or a certificate with --cert and --key";
+                let pair = maker().map_err(|error| wrong(format!("no certificate could be made: {error}"), hint))?;
+                (None, Some(pair), Some(maker))
+            }
+        };
+        let agent = Mutex::new((agent(&roots, shown.as_ref())?, Instant::now()));
+        Ok(Self { agent, roots, maker, url: url.to_owned(), bearer, source: String::new() })
     }
 
-    /// Says where the token was found, for the message when it is not accepted.
+    /// How to talk now; a certificate that was made for minutes is replaced in time.
+    fn agent(&self) -> Result<Agent, ClientError> {
+        let mut current = self.agent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(maker) = self.maker.as_ref().filter(|_| current.1.elapsed() >= MADE_USED_MAX) {
+            let pair = maker().map_err(|error| ClientError::Configuration {
+                message: format!("no certificate could be made: {error}"),
+                hint: "look at ca.crt and ca.key of the data directory".into(),
+            })?;
+            *current = (agent(&self.roots, Some(&pair))?, Instant::now());
+        }
+        Ok(current.0.clone())
+    }
+
+    /// Says where the token or the certificate was found, for the message when it is not accepted.
     #[must_use]
-    pub fn with_token_from(mut self, source: impl Into<String>) -> Self {
-        self.token_source = source.into();
+    pub fn with_right_from(mut self, source: impl Into<String>) -> Self {
+        self.source = source.into();
         self
     }
 
@@ -238,8 +258,10 @@ impl Client {
         body: SendBody<'_>,
         headers: &[(&str, &str)],
     ) -> Result<Response<Body>, ClientError> {
-        let mut request =
-            Request::builder().method(method).uri(self.uri(path, query)).header("authorization", &self.bearer);
+        let mut request = Request::builder().method(method).uri(self.uri(path, query));
+        if let Some(bearer) = &self.bearer {
+            request = request.header("authorization", bearer);
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -247,16 +269,16 @@ impl Client {
             message: format!("the request to {} cannot be written: {error}", self.url),
             hint: "check the server's URL and the token".into(),
         })?;
-        let answer = self.agent.run(request).map_err(|error| self.unreachable(&error))?;
+        let answer = self.agent()?.run(request).map_err(|error| self.unreachable(&error))?;
         if answer.status().is_success() { Ok(answer) } else { Err(self.sourced(refusal(answer))) }
     }
 
-    /// Says in a refusal for the token's sake where that token came from.
+    /// Says in a refusal for its sake where the token or the certificate came from.
     fn sourced(&self, mut refusal: ClientError) -> ClientError {
         if let ClientError::Refused { status: 401, problems, .. } = &mut refusal
-            && let Some(problem) = problems.first_mut().filter(|_| !self.token_source.is_empty())
+            && let Some(problem) = problems.first_mut().filter(|_| !self.source.is_empty())
         {
-            problem.hint = format!("the token came from {}; {}", self.token_source, problem.hint);
+            problem.hint = format!("{}; {}", self.source, problem.hint);
         }
         refusal
     }
@@ -278,6 +300,10 @@ impl Client {
 
     fn unreachable(&self, error: &ureq::Error) -> ClientError {
         let (reason, hint) = match error {
+            _ if error.to_string().contains("received fatal alert") => (
+                format!("the server does not accept this client's certificate: {error}"),
+                "use a certificate of that server's cluster: `raftboot cert client` on one of its nodes",
+            ),
             ureq::Error::Rustls(error) => insecure(error),
             ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => insecure(error),
             ureq::Error::Io(error) => (error.to_string(), "is `raftboot serve` running there, and is --server right?"),
@@ -286,6 +312,48 @@ impl Client {
         };
         ClientError::Unreachable { url: self.url.clone(), reason, hint: hint.into() }
     }
+}
+
+fn agent(roots: &[Certificate<'static>], pair: Option<&Pair>) -> Result<Agent, ClientError> {
+    let shown = pair.map(|(chain, key)| {
+        let chain: Vec<_> = certificates(chain.as_bytes()).collect();
+        let key = PrivateKey::from_pem(key.as_bytes());
+        match key {
+            Ok(key) if !chain.is_empty() => Ok(ClientCert::new_with_certs(&chain, key)),
+            _ => Err(ClientError::Configuration {
+                message: "the client's certificate or its key is not PEM".into(),
+                hint: "name both as `raftboot cert client` writes them: --cert client.crt --key client.key".into(),
+            }),
+        }
+    });
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(roots))
+        .client_cert(shown.transpose()?)
+        .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
+        .build();
+    let config = Agent::config_builder()
+        .tls_config(tls)
+        .https_only(true)
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        // A token must not reach a proxy that happens to be in the environment.
+        .proxy(None)
+        .user_agent(concat!("raftboot/", env!("CARGO_PKG_VERSION")))
+        .timeout_resolve(Some(CONNECT_TIMEOUT))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_per_read(Some(SILENCE_MAX))
+        .timeout_per_write(Some(SILENCE_MAX))
+        .timeout_await_100(Some(CONTINUE_TIMEOUT))
+        .build();
+    Ok(config.new_agent())
+}
+
+fn certificates(pem: &[u8]) -> impl Iterator<Item = Certificate<'static>> {
+    parse_pem(pem).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    })
 }
 
 /// No TLS at all is another mistake than a certificate that does not fit.

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::{Listen, Mistake};
 
 /// Keys that may be written; anything else is a typing error worth reporting.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 27] = [
     "data_dir",
     "name",
     "timing",
@@ -28,9 +28,12 @@ const KEYS: [&str; 24] = [
     "tls.cert",
     "tls.key",
     "tls.names",
+    "tls.client_ca",
+    "tls.client_role",
     "grpc.cert",
     "grpc.key",
     "grpc.client_ca",
+    "grpc.client_role",
     "log.format",
     "log.level",
 ];

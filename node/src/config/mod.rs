@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use file::Written;
+use raft::state::Role;
 
 pub use choice::{Fence, Timing};
 
@@ -69,6 +70,8 @@ pub struct Config {
     pub grpc_certificates: Option<GrpcCertificates>,
     /// An own certificate for the admin API instead of the generated one.
     pub certificate: Option<Certificate>,
+    /// A CA whose clients the admin API lets in beside those of the cluster's.
+    pub client_ca: Option<ClientCa>,
     /// The key that signs what machines fetch.
     pub signing: Option<SigningKey>,
     /// Further names and addresses the generated certificate is valid for.
@@ -112,7 +115,16 @@ pub struct GrpcCertificates {
     /// The server's chain and its key.
     pub server: Certificate,
     /// The CA whose client certificates are let in.
-    pub client_ca: PathBuf,
+    pub client_ca: ClientCa,
+}
+
+/// A CA that is not the cluster's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCa {
+    /// PEM certificates.
+    pub file: PathBuf,
+    /// What clients may do whose certificates say nothing about it; `None`: nothing.
+    pub role: Option<Role>,
 }
 
 /// How to log.
@@ -235,6 +247,7 @@ impl Config {
                     passphrase_file: passphrase.map(PathBuf::from),
                 }),
             },
+            client_ca: ClientCa::read(&mut written, "tls", None),
             names: written.list("tls.names").unwrap_or_default(),
             log: Log {
                 json: written.choice("log.format", &["human", "json"]).is_some_and(|format| format == "json"),
@@ -323,15 +336,41 @@ impl GrpcCertificates {
         let [chain, key, client_ca] = keys.map(|key| written.text(key));
         match (chain, key, client_ca) {
             (Some(chain), Some(key), Some(client_ca)) => {
-                Some(Self { server: Certificate { chain: chain.into(), key: key.into() }, client_ca: client_ca.into() })
+                let file = PathBuf::from(client_ca);
+                let client_ca =
+                    ClientCa::read(written, "grpc", Some(Role::Operate)).unwrap_or(ClientCa { file, role: None });
+                Some(Self { server: Certificate { chain: chain.into(), key: key.into() }, client_ca })
             }
-            (None, None, None) => None,
+            (None, None, None) => {
+                // A role without a CA is a mistake.
+                ClientCa::read(written, "grpc", None);
+                None
+            }
             some => {
                 let there = [some.0.is_some(), some.1.is_some(), some.2.is_some()];
                 let first = there.iter().position(|there| *there).unwrap_or_default();
                 written.wrong(keys[first], "needs all of `grpc.cert`, `grpc.key` and `grpc.client_ca`")
             }
         }
+    }
+}
+
+impl ClientCa {
+    /// `tls.client_ca` and `tls.client_role`, or those of `grpc`.
+    fn read(written: &mut Written<'_>, section: &str, unsaid: Option<Role>) -> Option<Self> {
+        let role_key = format!("{section}.client_role");
+        let role = written.choice(&role_key, &["none", "read", "operate", "admin"]);
+        let Some(file) = written.text(&format!("{section}.client_ca")) else {
+            return role.and_then(|_| written.wrong(&role_key, &format!("needs `{section}.client_ca` beside it")));
+        };
+        let role = match role.as_deref() {
+            Some("read") => Some(Role::Read),
+            Some("operate") => Some(Role::Operate),
+            Some("admin") => Some(Role::Admin),
+            Some(_) => None,
+            None => unsaid,
+        };
+        Some(Self { file: file.into(), role })
     }
 }
 
@@ -363,6 +402,7 @@ impl Default for Config {
             grpc: Listen::Auto(default_grpc()),
             grpc_certificates: None,
             certificate: None,
+            client_ca: None,
             signing: None,
             names: Vec::new(),
             log: Log { json: false, filter: "info".into() },
@@ -413,8 +453,8 @@ mod tests {
     fn every_key_is_read() {
         let config = Config::parse(
             "data_dir = \"/srv/rb\"\nname = \"node-a\"\ntiming = \"vm\"\nfence = \"lifetime\"\npeer_address = \"a.lab:7444\"\ninterface = \"eth1\"\nadvertise = \"10.0.20.7\"\nloader_dirs = [\"/opt/ipxe\"]\n\
-             [listen]\nboot_http = \"10.0.20.7:8081\"\nadmin = \"127.0.0.1:9443\"\ntftp = \"off\"\ndhcp = \"on\"\npeer = \"10.0.20.7:7444\"\ngrpc = \"10.0.20.7:8082\"\n[grpc]\ncert = \"/gc\"\nkey = \"/gk\"\nclient_ca = \"/ga\"\n[boot]\nsigning_key_ring = \"/s\"\nsigning_passphrase_file = \"/p\"\n\
-             [tls]\ncert = \"/c\"\nkey = \"/k\"\nnames = [\"boot.lab\"]\n[log]\nformat = \"json\"\nlevel = \"debug\"\n",
+             [listen]\nboot_http = \"10.0.20.7:8081\"\nadmin = \"127.0.0.1:9443\"\ntftp = \"off\"\ndhcp = \"on\"\npeer = \"10.0.20.7:7444\"\ngrpc = \"10.0.20.7:8082\"\n[grpc]\ncert = \"/gc\"\nkey = \"/gk\"\nclient_ca = \"/ga\"\nclient_role = \"read\"\n[boot]\nsigning_key_ring = \"/s\"\nsigning_passphrase_file = \"/p\"\n\
+             [tls]\ncert = \"/c\"\nkey = \"/k\"\nnames = [\"boot.lab\"]\nclient_ca = \"/ta\"\nclient_role = \"admin\"\n[log]\nformat = \"json\"\nlevel = \"debug\"\n",
         )
         .expect("nothing is wrong");
         assert_eq!(config.data_dir, Path::new("/srv/rb"));
@@ -436,7 +476,11 @@ mod tests {
         let signing = SigningKey { key_ring: "/s".into(), passphrase_file: Some("/p".into()) };
         assert_eq!(config.signing, Some(signing));
         let server = Certificate { chain: "/gc".into(), key: "/gk".into() };
-        assert_eq!(config.grpc_certificates, Some(GrpcCertificates { server, client_ca: "/ga".into() }));
+        assert_eq!(
+            config.grpc_certificates,
+            Some(GrpcCertificates { server, client_ca: ClientCa { file: "/ga".into(), role: Some(Role::Read) } })
+        );
+        assert_eq!(config.client_ca, Some(ClientCa { file: "/ta".into(), role: Some(Role::Admin) }));
         assert_eq!(config.log, Log { json: true, filter: "debug".into() });
     }
 
@@ -470,6 +514,10 @@ mod tests {
     fn certificates_for_grpc_come_together() {
         assert_eq!(mistakes("[grpc]\ncert = \"/c\"\nkey = \"/k\"\n"), [(2, "grpc.cert".to_owned())]);
         assert_eq!(mistakes("[grpc]\nclient_ca = \"/c\"\n"), [(2, "grpc.client_ca".to_owned())]);
+        assert_eq!(mistakes("[tls]\nclient_role = \"read\"\n"), [(2, "tls.client_role".to_owned())]);
+        assert_eq!(mistakes("[grpc]\nclient_role = \"read\"\n"), [(2, "grpc.client_role".to_owned())]);
+        let foreign = Config::parse("[tls]\nclient_ca = \"/c\"\n").expect("nothing is wrong").client_ca;
+        assert_eq!(foreign.expect("it is there").role, None, "a foreign CA alone gives nobody a right");
         assert!(Config::parse("[listen]\nboot_http = \"0.0.0.0:8081\"\n").is_ok(), "the default makes room");
         assert_eq!(
             mistakes("[listen]\nboot_http = \"0.0.0.0:8081\"\ngrpc = \"0.0.0.0:8081\"\n"),

@@ -24,6 +24,7 @@ use raft::{Cluster, ProposeError};
 use tokio::time::{Instant, sleep};
 use tonic::Status;
 
+use crate::callers::Callers;
 use crate::https::Service;
 use crate::metrics::counted;
 
@@ -54,14 +55,15 @@ pub type CheckTemplate = Arc<dyn Fn(TemplateKind, &str, &[u8]) -> Result<(), Str
 #[derive(Clone)]
 pub struct Context {
     cluster: Cluster,
+    callers: Callers,
     check_template: CheckTemplate,
 }
 
 impl Context {
-    /// `check_template` says, before it is stored, what no machine could be given.
+    /// `callers` says who may call; `check_template` says, before it is stored, what no machine could be given.
     #[must_use]
-    pub fn new(cluster: Cluster, check_template: CheckTemplate) -> Self {
-        Self { cluster, check_template }
+    pub fn new(cluster: Cluster, callers: Callers, check_template: CheckTemplate) -> Self {
+        Self { cluster, callers, check_template }
     }
 
     /// The state with everything in it that was acknowledged before the call.

@@ -8,13 +8,14 @@ use axum::routing::{MethodRouter, post};
 use futures::future::BoxFuture;
 use http::HeaderValue;
 use prost::Message;
+use raft::state::Role::{self, Operate, Read};
 use raft::state::TemplateKind::{Generic, Ignition};
 use tonic::server::{Grpc, UnaryService};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
 use super::proto::{Empty, Labels, Named, NamedConfig, OneGroup, OneProfile};
-use super::write::{Caller, caller};
+use super::write::Caller;
 use super::{Context, MESSAGE_BYTES_MAX};
 
 /// How much longer than allowed a message may be and still be refused with a reason.
@@ -24,53 +25,65 @@ const REASON_BYTES: usize = 64 * 1024;
 const TOO_LONG: &str = "11";
 const RESOURCE_EXHAUSTED: HeaderValue = HeaderValue::from_static("8");
 
-/// The table: path, what answers.
+/// The table: path, what the caller must at least be, what answers.
 fn table(context: &Arc<Context>) -> Vec<(&'static str, MethodRouter)> {
     let on = context;
     vec![
-        ("/rpcpb.Groups/GroupPut", method(on, |on, who, ask: OneGroup| async move { on.put_group(&who, ask).await })),
-        ("/rpcpb.Groups/GroupGet", method(on, |on, _, ask: Named| async move { on.group(&ask.name).await })),
+        (
+            "/rpcpb.Groups/GroupPut",
+            method(on, Operate, |on, who, ask: OneGroup| async move { on.put_group(&who, ask).await }),
+        ),
+        ("/rpcpb.Groups/GroupGet", method(on, Read, |on, _, ask: Named| async move { on.group(&ask.name).await })),
         (
             "/rpcpb.Groups/GroupDelete",
-            method(on, |on, who, ask: Named| async move { on.delete_group(&who, ask).await }),
+            method(on, Operate, |on, who, ask: Named| async move { on.delete_group(&who, ask).await }),
         ),
-        ("/rpcpb.Groups/GroupList", method(on, |on, _, _: Empty| async move { on.groups().await })),
+        ("/rpcpb.Groups/GroupList", method(on, Read, |on, _, _: Empty| async move { on.groups().await })),
         (
             "/rpcpb.Profiles/ProfilePut",
-            method(on, |on, who, ask: OneProfile| async move { on.put_profile(&who, ask).await }),
+            method(on, Operate, |on, who, ask: OneProfile| async move { on.put_profile(&who, ask).await }),
         ),
-        ("/rpcpb.Profiles/ProfileGet", method(on, |on, _, ask: Named| async move { on.profile(&ask.name).await })),
+        (
+            "/rpcpb.Profiles/ProfileGet",
+            method(on, Read, |on, _, ask: Named| async move { on.profile(&ask.name).await }),
+        ),
         (
             "/rpcpb.Profiles/ProfileDelete",
-            method(on, |on, who, ask: Named| async move { on.delete_profile(&who, ask).await }),
+            method(on, Operate, |on, who, ask: Named| async move { on.delete_profile(&who, ask).await }),
         ),
-        ("/rpcpb.Profiles/ProfileList", method(on, |on, _, _: Empty| async move { on.profiles().await })),
+        ("/rpcpb.Profiles/ProfileList", method(on, Read, |on, _, _: Empty| async move { on.profiles().await })),
         (
             "/rpcpb.Ignition/IgnitionPut",
-            method(on, |on, who, ask: NamedConfig| async move { on.put_config(&who, Ignition, ask).await }),
+            method(on, Operate, |on, who, ask: NamedConfig| async move { on.put_config(&who, Ignition, ask).await }),
         ),
         (
             "/rpcpb.Ignition/IgnitionGet",
-            method(on, |on, _, ask: Named| async move { on.config(Ignition, &ask.name).await }),
+            method(on, Read, |on, _, ask: Named| async move { on.config(Ignition, &ask.name).await }),
         ),
         (
             "/rpcpb.Ignition/IgnitionDelete",
-            method(on, |on, who, ask: Named| async move { on.delete_config(&who, Ignition, ask).await }),
+            method(on, Operate, |on, who, ask: Named| async move { on.delete_config(&who, Ignition, ask).await }),
         ),
         (
             "/rpcpb.Generic/GenericPut",
-            method(on, |on, who, ask: NamedConfig| async move { on.put_config(&who, Generic, ask).await }),
+            method(on, Operate, |on, who, ask: NamedConfig| async move { on.put_config(&who, Generic, ask).await }),
         ),
         (
             "/rpcpb.Generic/GenericGet",
-            method(on, |on, _, ask: Named| async move { on.config(Generic, &ask.name).await }),
+            method(on, Read, |on, _, ask: Named| async move { on.config(Generic, &ask.name).await }),
         ),
         (
             "/rpcpb.Generic/GenericDelete",
-            method(on, |on, who, ask: Named| async move { on.delete_config(&who, Generic, ask).await }),
+            method(on, Operate, |on, who, ask: Named| async move { on.delete_config(&who, Generic, ask).await }),
         ),
-        ("/rpcpb.Select/SelectGroup", method(on, |on, _, ask: Labels| async move { on.select_group(&ask).await })),
-        ("/rpcpb.Select/SelectProfile", method(on, |on, _, ask: Labels| async move { on.select_profile(&ask).await })),
+        (
+            "/rpcpb.Select/SelectGroup",
+            method(on, Read, |on, _, ask: Labels| async move { on.select_group(&ask).await }),
+        ),
+        (
+            "/rpcpb.Select/SelectProfile",
+            method(on, Read, |on, _, ask: Labels| async move { on.select_profile(&ask).await }),
+        ),
     ]
 }
 
@@ -90,6 +103,7 @@ pub fn router(context: Context) -> Router {
 
 fn method<Ask, Answer, Work>(
     context: &Arc<Context>,
+    needed: Role,
     work: impl Fn(Arc<Context>, Caller, Ask) -> Work + Clone + Send + Sync + 'static,
 ) -> MethodRouter
 where
@@ -102,7 +116,7 @@ where
         let codec = ProstCodec::<Answer, Ask>::default();
         let most = Some(MESSAGE_BYTES_MAX + REASON_BYTES);
         let mut grpc = Grpc::new(codec).apply_max_message_size_config(most, None);
-        let mut answer = grpc.unary(Unary { context, work }, request).await;
+        let mut answer = grpc.unary(Unary { context, needed, work }, request).await;
         // What is too long for us to read: gRPC in Go calls it by another code, and the reference page by that.
         if answer.headers().get(Status::GRPC_STATUS).is_some_and(|status| status == TOO_LONG) {
             answer.headers_mut().insert(Status::GRPC_STATUS, RESOURCE_EXHAUSTED);
@@ -114,6 +128,7 @@ where
 /// One method, as tonic calls it.
 struct Unary<Work> {
     context: Arc<Context>,
+    needed: Role,
     work: Work,
 }
 
@@ -126,7 +141,10 @@ where
     type Future = BoxFuture<'static, Result<Response<Answer>, Status>>;
 
     fn call(&mut self, request: Request<Ask>) -> Self::Future {
-        let caller = caller(&request);
+        let caller = match self.context.caller(&request, self.needed) {
+            Ok(caller) => caller,
+            Err(refused) => return Box::pin(async move { Err(refused) }),
+        };
         let answered = (self.work)(self.context.clone(), caller, request.into_inner());
         Box::pin(async move { answered.await.map(Response::new) })
     }

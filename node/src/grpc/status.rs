@@ -2,8 +2,10 @@
 
 use raft::ProposeError;
 use raft::command::{Refusal, RefusalCode};
-use raft::state::TemplateKind;
+use raft::state::{Role, TemplateKind};
 use tonic::Status;
+
+use crate::callers::Refused;
 
 /// A request without the message it is about; matchbox ends its whole process then.
 pub(super) fn missing(field: &str) -> Status {
@@ -13,6 +15,29 @@ pub(super) fn missing(field: &str) -> Status {
 /// What matchbox itself refuses, with the code it refuses everything with.
 pub(super) fn as_matchbox(message: impl Into<String>) -> Status {
     Status::unknown(message)
+}
+
+/// A call without a certificate, which no port of ours lets in.
+pub(super) fn nobody() -> Status {
+    Status::unauthenticated("the call came without a client certificate")
+}
+
+/// A certificate that is not accepted (any more).
+pub(super) fn unknown_caller(refused: &Refused) -> Status {
+    Status::unauthenticated(format!("{refused}; {}", refused.hint()))
+}
+
+/// A certificate whose role does not reach.
+pub(super) fn forbidden(name: &str, has: Role, needs: Role) -> Status {
+    let word = |role: Role| match role {
+        Role::Read => "read",
+        Role::Operate => "operate",
+        Role::Admin => "admin",
+    };
+    let (name, has, needs) = (name.escape_debug(), word(has), word(needs));
+    Status::permission_denied(format!(
+        "the certificate {name} has the role {has}; this needs {needs}: `raftboot cert client NAME --role {needs}`"
+    ))
 }
 
 /// There is none of that name.

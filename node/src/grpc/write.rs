@@ -5,19 +5,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use raft::ProposeError;
 use raft::command::{Command, Edit, Guard, GuardedEdit, Outcome, RefusalCode};
-use raft::state::State;
+use raft::state::{Role, State};
 use raft::types::{Digest, Timestamp};
 use tokio::time::{Instant, sleep};
 use tonic::{Request, Status};
 use tracing::{debug, info};
-use x509_cert::Certificate;
-use x509_cert::der::Decode as _;
 
 use super::{Context, LOOK_EVERY, WAIT_MAX, status};
-use crate::https::{Peer, PeerCertificate};
-
-/// Characters of a caller's name that are kept.
-const NAME_CHARS_MAX: usize = 64;
+use crate::https::{Peer, PeerCertificates};
 
 /// Who asks: the actor in the log.
 #[derive(Debug, Clone)]
@@ -26,24 +21,27 @@ pub(super) struct Caller {
     address: String,
 }
 
-/// Who made a request, by the common name of the certificate.
-pub(super) fn caller<T>(request: &Request<T>) -> Caller {
-    let extensions = request.extensions();
-    let name = extensions.get::<PeerCertificate>().and_then(|certificate| common_name(&certificate.0));
-    let actor = format!("grpc:{}", name.as_deref().unwrap_or("a certificate without a name"));
-    let address = extensions.get::<Peer>().map(|peer| peer.0.to_string()).unwrap_or_default();
-    Caller { actor, address }
-}
-
-fn common_name(certificate: &[u8]) -> Option<String> {
-    let certificate = Certificate::from_der(certificate).ok()?;
-    let name = certificate.tbs_certificate().subject().common_name().ok()??;
-    let name = name.value();
-    let printable = name.chars().filter(|letter| !letter.is_control());
-    Some(printable.take(NAME_CHARS_MAX).collect())
-}
-
 impl Context {
+    /// Who made a request, by the certificate it came with, if that one may do what `needed` may.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` for a certificate that is not good any more, `PERMISSION_DENIED` for one with a lesser role.
+    pub(super) fn caller<T>(&self, request: &Request<T>, needed: Role) -> Result<Caller, Status> {
+        let extensions = request.extensions();
+        let address = extensions.get::<Peer>().map(|peer| peer.0.to_string()).unwrap_or_default();
+        let refused = |status: Status| {
+            info!(client = address, reason = status.message(), "a call over gRPC was refused");
+            status
+        };
+        let certificates = extensions.get::<PeerCertificates>().ok_or_else(|| refused(status::nobody()))?;
+        let holder = self.callers.admit(certificates, SystemTime::now());
+        let holder = holder.map_err(|error| refused(status::unknown_caller(&error)))?;
+        if holder.role < needed {
+            return Err(refused(status::forbidden(&holder.name, holder.role, needed)));
+        }
+        Ok(Caller { actor: format!("grpc:{}", holder.name), address })
+    }
+
     /// Makes one change; returns the state once it is durable on a quorum and applied here.
     ///
     /// Each try builds on the object as it was seen here, so that one whose answer was lost can be made again without undoing

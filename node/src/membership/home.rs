@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::wire::{hex16, unhex16};
-use crate::certs::{CA_FILE, CA_KEY_FILE, write_whole};
+use crate::certs::{CA_FILE, CA_KEY_FILE, CHANGING_FILES, write_whole};
 
 /// Below the data directory: the log and the state.
 pub const RAFT_DIR: &str = "raft";
@@ -288,7 +288,7 @@ impl DataDir {
             // Last: while it is there, nobody takes what is left for anything.
             RESTORING_FILE,
         ];
-        files.into_iter().try_for_each(|file| self.remove(file))
+        files.into_iter().chain(CHANGING_FILES).try_for_each(|file| self.remove(file))
     }
 
     /// Removes what a wipe that was cut short left behind.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use raft::peer::{HttpPeer, PeerOptions};
-use raft::state::{Announcement, NodeKind};
+use raft::state::{self, Announcement, NodeKind, Role};
+use raft::types::Digest;
 use raft::{Cluster, EngineKind, Options};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -15,13 +16,15 @@ use super::own;
 use super::seen;
 use super::site::Site;
 use crate::assets::Store;
+use crate::callers::{self, Callers, Unsaid};
 use crate::catalog::Catalog;
-use crate::certs::Authority;
+use crate::certs::{self, CA_FILE, CaFiles, Gate};
 use crate::config::{Config, Timing};
 use crate::loaders::Loaders;
 use crate::membership::{DataDir, Own, Standing};
 use crate::peer_http::Peers;
 use crate::replication::{self, Replicator};
+use crate::rotation::{self, Rotation};
 use crate::{admin, boot, dhcp, grpc, observe, peers, sightings, tftp, timeline, vip};
 
 /// Connections from other nodes that wait to be served; more are closed and come again.
@@ -58,7 +61,9 @@ pub(super) struct Built {
     pub(super) replicator: Option<Replicator>,
     pub(super) admin: axum::Router,
     /// What clients of matchbox call, and who may.
-    pub(super) grpc: (axum::Router, Arc<rustls::ServerConfig>),
+    pub(super) grpc: (axum::Router, Arc<Gate>),
+    /// Clients' certificates that are seen for the first time.
+    pub(super) seen: mpsc::Receiver<state::Certificate>,
     pub(super) peers: axum::Router,
     pub(super) arriving: mpsc::Receiver<HttpPeer>,
     pub(super) reporter: sightings::Reporter,
@@ -89,13 +94,17 @@ pub(super) async fn build(
     check_vip(&cluster, site);
     let certificate = config.certificate.as_ref().map(|own| (own.chain.as_path(), own.key.as_path()));
     let names = certificates::names(&site.names, &own.name, &cluster.read());
-    let tls = admin::tls::Tls::open(data_dir, certificate, &names)?;
+    let client_ca = config.client_ca.as_ref().map(|ca| ca.file.as_path());
+    let tls = admin::tls::Tls::open(data_dir, certificate, client_ca, &names)?;
     // Only a node that is alone may make itself an administrator; one that joined is administered already.
     if cluster.status().voters == [cluster.identity().node] && !home.has_joined() {
         admin::bootstrap::first_token(&cluster, data_dir).await?;
     }
-    let callers = callers(config, &tls)?;
-    let grpc = (grpc::router(grpc::Context::new(cluster.clone(), Arc::new(boot::check_template))), callers);
+    let (noticed, first_seen) = callers::noticed();
+    let grpc_gate = grpc_gate(config, &tls)?;
+    let grpc_callers = Callers::new(cluster.clone(), grpc_gate.clone(), unsaid(config).1, noticed.clone());
+    let grpc_context = grpc::Context::new(cluster.clone(), grpc_callers, Arc::new(boot::check_template));
+    let grpc = (grpc::router(grpc_context), grpc_gate.clone());
     let (sightings, reporter) = sightings::channel();
     let place = crate::catalog::Site { address: site.address, http_port: site.http_port };
     let view = vip::Handle::default();
@@ -105,9 +114,12 @@ pub(super) async fn build(
     let replicator = Replicator::new(cluster.clone(), store.clone(), others.clone());
     let record = timeline::Record::default();
     let timeline = timeline::Reader::new(cluster.clone(), record.clone(), others.clone());
+    let rotation = Rotation::new(cluster.clone(), CaFiles::new(data_dir), Some(others.clone()));
+    let inventory = certs::Inventory::of(certificates::places(config));
     let seen = observe::Source::new(cluster.clone(), store.clone());
     let seen = observe::Source { replicator: replicator.clone(), timeline: record.clone(), ..seen };
-    let observe = observe::Reader::new(seen::source(seen, config, &bound, &floating.reporter()), others);
+    let observe =
+        observe::Reader::new(seen::source(seen, config, &bound, &floating.reporter(), inventory.clone()), others);
     let catalog = Catalog::new(cluster.clone(), place, view, loaders.clone(), store.clone(), sightings);
     let catalog = Arc::new(catalog.with_copies(replicator.clone()).with_timeline(record));
     let addresses = Addresses::new(site.addresses.clone());
@@ -117,7 +129,10 @@ pub(super) async fn build(
         checks: checks(loaders, addresses.clone()),
         replicator: replicator.clone(),
         timeline: timeline.clone(),
-        ca: Some(Authority::open(data_dir, std::time::SystemTime::now())?.digest()?),
+        ca: issuing(&rotation),
+        callers: Some(Callers::new(cluster.clone(), tls.gate(), unsaid(config).0, noticed)),
+        certificates: inventory.clone(),
+        rotation: Some(rotation.clone()),
         ..admin::Context::new(cluster.clone(), store.clone()).in_dir(data_dir)
     };
     let kept = Kept {
@@ -127,10 +142,15 @@ pub(super) async fn build(
         host: site.names.clone(),
         addresses,
         tls,
+        grpc: grpc_gate,
         credentials,
+        rotation: rotation.clone(),
+        inventory,
+        bundle: certificates::bundle(data_dir),
     };
     let for_members =
         replication::router(replicator.clone()).merge(timeline::router(timeline)).merge(observe::router(observe));
+    let for_members = for_members.merge(rotation::router(rotation));
     let peers = peers::router(peers::Context::new(cluster.clone(), data_dir.clone()), for_members);
     Ok(Built {
         said: own::announcement(config, site, own, cluster.identity()),
@@ -140,6 +160,7 @@ pub(super) async fn build(
         cluster,
         catalog,
         grpc,
+        seen: first_seen,
         peers,
         arriving,
         reporter,
@@ -150,16 +171,30 @@ pub(super) async fn build(
 }
 
 /// Who may call the gRPC service, and what they are shown.
-fn callers(config: &Config, tls: &admin::tls::Tls) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+fn grpc_gate(config: &Config, tls: &admin::tls::Tls) -> anyhow::Result<Arc<Gate>> {
     let Some(own) = &config.grpc_certificates else {
-        let authority = Authority::open(&config.data_dir, std::time::SystemTime::now())?;
-        return Ok(grpc::tls::of_cluster(&authority, tls.shown())?);
+        return Ok(grpc::tls::of_cluster(&config.data_dir.join(CA_FILE), tls.gate().shown())?);
     };
     Ok(grpc::tls::own(&grpc::tls::OwnFiles {
         chain: own.server.chain.clone(),
         key: own.server.key.clone(),
-        client_ca: own.client_ca.clone(),
+        client_ca: own.client_ca.file.clone(),
     })?)
+}
+
+/// What clients may do whose certificates do not say: of the admin API, and over gRPC.
+fn unsaid(config: &Config) -> (Unsaid, Unsaid) {
+    // There were no roles once, and what was issued then is good for what it was good for: gRPC.
+    let cluster = Some(Role::Operate);
+    let admin = config.client_ca.as_ref().and_then(|ca| ca.role);
+    let grpc = config.grpc_certificates.as_ref().and_then(|own| own.client_ca.role);
+    (Unsaid { cluster, other: admin }, Unsaid { cluster, other: grpc })
+}
+
+/// The CA that join tokens name, as it is when one is made.
+fn issuing(rotation: &Rotation) -> Arc<dyn Fn() -> Option<Digest> + Send + Sync> {
+    let files = rotation.files().clone();
+    Arc::new(move || files.authority().and_then(|authority| authority.digest()).ok())
 }
 
 async fn open(

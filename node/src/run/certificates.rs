@@ -8,17 +8,24 @@ use std::time::{Duration, SystemTime};
 use raft::Cluster;
 use raft::codec::Identity;
 use raft::peer::{Credentials, Pems, node_name};
-use raft::state::State;
+use raft::state::{CaRecord, State};
+use raft::types::LogIndex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::site;
 use crate::admin::tls::Tls;
-use crate::certs::{Authority, PEER};
+use crate::certs::{Authority, CA_FILE, Gate, Inventory, PEER, Place, SERVER};
 use crate::config::Config;
+use crate::rotation::{Progress, Rotation};
 
 /// How often this host's addresses are read again.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How often files are looked at that operators change.
+const FILES_EVERY: Duration = Duration::from_secs(10);
+/// How often a change of the CA is tried again that could not be followed.
+const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 /// How often certificates are looked at although no name has changed.
 const RENEW_EVERY: Duration = Duration::from_secs(3600);
 
@@ -66,6 +73,30 @@ impl Addresses {
     }
 }
 
+/// The certificates a node with this configuration lives by.
+pub(super) fn places(config: &Config) -> Vec<Place> {
+    let dir = &config.data_dir;
+    let admin = config.certificate.as_ref().map_or_else(|| dir.join(SERVER.file()), |own| own.chain.clone());
+    let mut places = vec![
+        Place::leaf("admin", &admin),
+        Place::leaf("peer", &dir.join(PEER.file())),
+        Place::cas("ca", &dir.join(CA_FILE)),
+    ];
+    if let Some(own) = &config.grpc_certificates {
+        places.push(Place::leaf("grpc", &own.server.chain));
+        places.push(Place::cas("grpc-client-ca", &own.client_ca.file));
+    }
+    if let Some(ca) = &config.client_ca {
+        places.push(Place::cas("admin-client-ca", &ca.file));
+    }
+    places
+}
+
+/// The CAs that are trusted, as a file has them.
+pub(super) fn bundle(data_dir: &Path) -> Vec<u8> {
+    std::fs::read(data_dir.join(CA_FILE)).unwrap_or_default()
+}
+
 /// What is kept.
 pub(super) struct Kept {
     pub(super) config: Config,
@@ -77,18 +108,30 @@ pub(super) struct Kept {
     pub(super) host: Vec<String>,
     pub(super) addresses: Addresses,
     pub(super) tls: Tls,
+    /// What the gRPC service shows, and whom it lets in.
+    pub(super) grpc: Arc<Gate>,
     pub(super) credentials: Credentials,
+    pub(super) rotation: Rotation,
+    pub(super) inventory: Inventory,
+    /// The CAs that `credentials` trust.
+    pub(super) bundle: Vec<u8>,
+}
+
+/// What of the state certificates depend on.
+fn basis(state: &State) -> (Option<LogIndex>, Option<Arc<CaRecord>>) {
+    (state.cluster().map(|stored| stored.revision), state.ca().cloned())
 }
 
 impl Kept {
     /// Runs until told to stop. What fails is said and tried again; the certificates in use stay.
     pub(super) async fn keep(mut self, cluster: Cluster, stop: CancellationToken) {
-        let revision = |state: &State| state.cluster().map(|stored| stored.revision);
-        let mut seen = revision(&cluster.read());
+        let mut seen = basis(&cluster.read());
         let mut covered = names(&self.host, &self.own, &cluster.read());
         let mut applied = cluster.applied();
-        let mut looked = tokio::time::Instant::now();
+        let mut looked = Instant::now();
         let mut renewed = looked;
+        let pause = |follows: bool| Instant::now() + if follows { FILES_EVERY } else { FOLLOW_EVERY };
+        let mut next = pause(self.follow().await);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -96,43 +139,101 @@ impl Kept {
                     if changed.is_err() {
                         return stop.cancelled().await;
                     }
-                    let now = revision(&cluster.read());
-                    if std::mem::replace(&mut seen, now) == now {
+                    let now = basis(&cluster.read());
+                    if std::mem::replace(&mut seen, now.clone()) == now {
                         continue;
                     }
                 }
-                () = tokio::time::sleep_until(looked + LOOK_EVERY) => {
-                    looked = tokio::time::Instant::now();
-                    self.look().await;
-                }
+                () = tokio::time::sleep_until(next) => {}
             }
+            if looked.elapsed() >= LOOK_EVERY {
+                looked = Instant::now();
+                self.look().await;
+            }
+            next = pause(self.follow().await);
             let wanted = names(&self.host, &self.own, &cluster.read());
-            let due = renewed.elapsed() >= RENEW_EVERY;
-            if wanted == covered && !due {
-                continue;
-            }
-            renewed = tokio::time::Instant::now();
-            let work = self.renewal(wanted.clone(), cluster.identity().clone());
-            match tokio::task::spawn_blocking(work).await {
-                Ok(Ok(())) => covered = wanted,
-                Ok(Err(error)) => {
-                    warn!(error = format!("{error:#}"), "a certificate could not be renewed; the old one stays in use")
+            if wanted != covered || renewed.elapsed() >= RENEW_EVERY {
+                renewed = Instant::now();
+                if self.renew(wanted.clone()).await {
+                    covered = wanted;
                 }
-                Err(error) => warn!(%error, "a certificate could not be renewed; the old one stays in use"),
+            }
+            self.refresh().await;
+        }
+    }
+
+    /// Follows a change of the cluster's CA; says whether there is nothing left to do.
+    async fn follow(&mut self) -> bool {
+        match self.rotation.follow().await {
+            Ok(Progress::Settled { changed }) => {
+                let names = names(&self.host, &self.own, &self.rotation.state());
+                // After a start too: whoever stopped in between has followed with its files alone.
+                if (changed || self.bundle != bundle(&self.config.data_dir)) && !self.renew(names).await {
+                    return false;
+                }
+                self.rotation.report().await;
+                true
+            }
+            Ok(Progress::Waiting) => false,
+            Err(error) => {
+                warn!(
+                    error = format!("{error:#}"),
+                    "a change of the cluster's CA cannot be followed; it is tried again"
+                );
+                false
             }
         }
     }
 
-    fn renewal(&self, names: Vec<String>, identity: Identity) -> impl FnOnce() -> anyhow::Result<()> + Send + 'static {
-        let (tls, credentials, data_dir) = (self.tls.clone(), self.credentials.clone(), self.config.data_dir.clone());
+    /// Makes certificates fit; says whether they do.
+    async fn renew(&mut self, names: Vec<String>) -> bool {
+        let work = self.renewal(names, self.rotation.identity());
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(bundle)) => {
+                self.bundle = bundle;
+                return true;
+            }
+            Ok(Err(error)) => {
+                warn!(error = format!("{error:#}"), "a certificate could not be renewed; the old one stays in use");
+            }
+            Err(error) => warn!(%error, "a certificate could not be renewed; the old one stays in use"),
+        }
+        false
+    }
+
+    /// Answers the CAs that are trusted now.
+    fn renewal(
+        &self,
+        names: Vec<String>,
+        identity: Identity,
+    ) -> impl FnOnce() -> anyhow::Result<Vec<u8>> + Send + 'static {
+        let (tls, grpc, credentials) = (self.tls.clone(), self.grpc.clone(), self.credentials.clone());
+        let (data_dir, known) = (self.config.data_dir.clone(), self.bundle.clone());
         move || {
-            tls.renew(&names)?;
+            let now = bundle(&data_dir);
             let (pems, is_new) = pems(&data_dir, &identity)?;
-            if is_new {
+            if is_new || known != now {
                 credentials.replace(&pems)?;
+            }
+            if is_new {
                 info!("made a new certificate for the other nodes");
             }
-            Ok(())
+            tls.renew(&names)?;
+            grpc.refresh();
+            Ok(now)
+        }
+    }
+
+    /// Looks at files that operators change.
+    async fn refresh(&self) {
+        let (tls, grpc, inventory) = (self.tls.gate(), self.grpc.clone(), self.inventory.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            tls.refresh();
+            grpc.refresh();
+            inventory.look();
+        });
+        if let Err(error) = looked.await {
+            warn!(%error, "the certificates on disk could not be looked at");
         }
     }
 
@@ -151,7 +252,6 @@ impl Kept {
 mod tests {
     use raft::command::Edit;
     use raft::state::ClusterSettings;
-    use raft::types::LogIndex;
 
     use super::*;
 

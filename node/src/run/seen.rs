@@ -6,17 +6,25 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::bind::Bound;
+use crate::certs::{Expiry, Inventory};
 use crate::config::{Config, Listen};
-use crate::observe::{DhcpCounts, Health, LastBackup, Rival, Source, VipHere};
+use crate::observe::{Certificate, DhcpCounts, Health, LastBackup, Rival, Source, VipHere};
 use crate::{dhcp, log, vip};
 
 /// `source` with what the parts of this node tell.
-pub(super) fn source(source: Source, config: &Config, bound: &Bound, told: &vip::Reporter) -> Source {
+pub(super) fn source(
+    source: Source,
+    config: &Config,
+    bound: &Bound,
+    told: &vip::Reporter,
+    inventory: Inventory,
+) -> Source {
     let (parts, counters) = (bound.health(), bound.dhcp.as_ref().map(dhcp::Sockets::counters));
     let (asked, told) = (told.clone(), told.clone());
     Source {
         health: Arc::new(move || parts_of(&parts, &asked)),
         vip: Arc::new(move || vip_here(told.status())),
+        certificates: Arc::new(move || certificates(&inventory)),
         dhcp: Arc::new(move || counters.as_deref().map(dhcp_counts)),
         last_backup: LastBackup::open(&config.data_dir),
         log: Arc::new(log::recent),
@@ -24,6 +32,11 @@ pub(super) fn source(source: Source, config: &Config, bound: &Bound, told: &vip:
         data_dir: Some(config.data_dir.clone()),
         ..source
     }
+}
+
+fn certificates(inventory: &Inventory) -> Vec<Certificate> {
+    let ends = |one: &Expiry| Some(Certificate { name: one.certificate.clone(), expires: one.not_after?.0 });
+    inventory.list().iter().filter_map(ends).collect()
 }
 
 /// What was bound, and how it stands with the VIP now.
@@ -93,11 +106,16 @@ fn shown(config: &Config) -> String {
     if let Some(own) = &config.grpc_certificates {
         line("grpc.cert", path(&own.server.chain));
         line("grpc.key", path(&own.server.key));
-        line("grpc.client_ca", path(&own.client_ca));
+        line("grpc.client_ca", path(&own.client_ca.file));
+        line("grpc.client_role", format!("{:?}", own.client_ca.role).to_lowercase());
     }
     if let Some(own) = &config.certificate {
         line("tls.cert", path(&own.chain));
         line("tls.key", path(&own.key));
+    }
+    if let Some(ca) = &config.client_ca {
+        line("tls.client_ca", path(&ca.file));
+        line("tls.client_role", format!("{:?}", ca.role).to_lowercase());
     }
     if let Some(signing) = &config.signing {
         line("boot.signing_key_ring", path(&signing.key_ring));

@@ -17,42 +17,43 @@ fn text(dir: &Path, name: &str) -> String {
 fn the_ca_stays_and_the_certificate_is_renewed_when_names_change() {
     let dir = tempfile::tempdir().unwrap();
     let names = |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
-    Tls::open(dir.path(), None, &names(&["10.0.0.7"])).unwrap();
+    Tls::open(dir.path(), None, None, &names(&["10.0.0.7"])).unwrap();
     let (ca, first) = (text(dir.path(), "ca.crt"), text(dir.path(), "server.crt"));
     for key in ["ca.key", "server.key"] {
         assert_eq!(fs::metadata(dir.path().join(key)).unwrap().permissions().mode() & 0o777, 0o600, "{key}");
     }
-    Tls::open(dir.path(), None, &names(&["10.0.0.7"])).unwrap();
+    Tls::open(dir.path(), None, None, &names(&["10.0.0.7"])).unwrap();
     assert_eq!(text(dir.path(), "server.crt"), first, "kept while it fits");
-    Tls::open(dir.path(), None, &names(&["10.0.0.7", "boot.example", "fd00::7", "not a name"])).unwrap();
+    Tls::open(dir.path(), None, None, &names(&["10.0.0.7", "boot.example", "fd00::7", "not a name"])).unwrap();
     assert_ne!(text(dir.path(), "server.crt"), first);
     assert_eq!(text(dir.path(), "ca.crt"), ca);
     fs::remove_file(dir.path().join("server.key")).unwrap();
-    Tls::open(dir.path(), None, &[]).unwrap();
+    Tls::open(dir.path(), None, None, &[]).unwrap();
 }
 
 #[test]
 fn certificates_that_cannot_be_used_are_said_by_file() {
     let dir = tempfile::tempdir().unwrap();
-    Tls::open(dir.path(), None, &[]).unwrap();
+    Tls::open(dir.path(), None, None, &[]).unwrap();
     let (chain, ca_key) = (dir.path().join("server.crt"), dir.path().join("ca.key"));
-    let error = |chain: &Path, key: &Path| Tls::open(dir.path(), Some((chain, key)), &[]).unwrap_err().to_string();
+    let error =
+        |chain: &Path, key: &Path| Tls::open(dir.path(), Some((chain, key)), None, &[]).unwrap_err().to_string();
     assert!(error(&chain, &ca_key).contains("ca.key: it does not fit"), "{}", error(&chain, &ca_key));
     assert!(error(&dir.path().join("none"), &ca_key).contains("none: no certificate can be read"));
     assert!(error(&ca_key, &ca_key).contains("ca.key: there is no certificate in it"));
     assert!(error(&chain, &chain).contains("no private key"));
 
     fs::remove_file(&ca_key).unwrap();
-    let lost = Tls::open(dir.path(), None, &[]).unwrap_err().to_string();
+    let lost = Tls::open(dir.path(), None, None, &[]).unwrap_err().to_string();
     assert!(lost.contains("ca.key: it cannot be read") && lost.contains("remove ca.crt, ca.key"), "{lost}");
     fs::write(&ca_key, "nonsense").unwrap();
-    assert!(Tls::open(dir.path(), None, &[]).unwrap_err().to_string().contains("holds no private key"));
+    assert!(Tls::open(dir.path(), None, None, &[]).unwrap_err().to_string().contains("holds no private key"));
     // The key of another CA: what it signs would not be trusted.
     let other = tempfile::tempdir().unwrap();
-    Tls::open(other.path(), None, &[]).unwrap();
+    Tls::open(other.path(), None, None, &[]).unwrap();
     fs::copy(other.path().join("ca.key"), &ca_key).unwrap();
     fs::remove_file(dir.path().join("server.key")).unwrap();
-    let mixed = Tls::open(dir.path(), None, &[]).unwrap_err().to_string();
+    let mixed = Tls::open(dir.path(), None, None, &[]).unwrap_err().to_string();
     assert!(mixed.contains("not valid under it"), "{mixed}");
 }
 

@@ -12,7 +12,10 @@ use raft::types::{Digest, Timestamp};
 use raft::{Cluster, EngineKind, Options};
 use raftboot::admin::{self, Checks, Context, Secret};
 use raftboot::assets::Store;
+use raftboot::callers::{self, Callers, Unsaid};
+use raftboot::certs::{CaFiles, Inventory, Place};
 use raftboot::https;
+use raftboot::rotation::Rotation;
 use raftboot::timeline::{Reader, Record};
 use rustls::crypto::ring;
 use serde_json::Value;
@@ -32,6 +35,7 @@ pub(crate) struct Server {
     pub(crate) record: Record,
     /// The first token.
     pub(crate) token: String,
+    pub(crate) tls: admin::tls::Tls,
     agent: ureq::Agent,
     stop: CancellationToken,
     runtime: Option<tokio::runtime::Runtime>,
@@ -93,7 +97,9 @@ impl Server {
         let cluster =
             Cluster::open(Options::alone(dir.path().join("raft"), EngineKind::Memory)).expect("the test's own set-up");
         let store = Arc::new(Store::open(blobs).expect("the test's own set-up"));
-        let tls = admin::tls::Tls::open(dir.path(), None, &[]).expect("the test's own set-up").config();
+        let foreign = dir.path().join("foreign.crt");
+        let client_ca = foreign.exists().then_some(foreign.as_path());
+        let tls = admin::tls::Tls::open(dir.path(), None, client_ca, &[]).expect("the test's own set-up");
         runtime.block_on(admin::bootstrap::first_token(&cluster, dir.path())).expect("the test's own set-up");
         let token =
             std::fs::read_to_string(dir.path().join("admin.token")).expect("the test's own set-up").trim().to_owned();
@@ -101,9 +107,15 @@ impl Server {
             .expect("the test's own set-up");
         let url = format!("https://localhost:{}", listener.local_addr().expect("the test's own set-up").port());
         let mut context = Context::new(cluster.clone(), store.clone());
-        context.ca = raftboot::certs::Authority::open(dir.path(), std::time::SystemTime::now())
+        let ca = raftboot::certs::Authority::open(dir.path(), std::time::SystemTime::now())
             .and_then(|authority| authority.digest())
             .ok();
+        context.ca = Arc::new(move || ca);
+        let (noticed, seen) = callers::noticed();
+        let unsaid = Unsaid { cluster: Some(Role::Operate), other: None };
+        context.callers = Some(Callers::new(cluster.clone(), tls.gate(), unsaid, noticed));
+        context.certificates = Inventory::of(vec![Place::cas("ca", &dir.path().join("ca.crt"))]);
+        context.rotation = Some(Rotation::new(cluster.clone(), CaFiles::new(dir.path()), None));
         context.checks = Checks {
             template: Arc::new(|kind, name, text| match kind {
                 _ if text.starts_with(b"{{bad") => Err("unclosed action".into()),
@@ -119,9 +131,10 @@ impl Server {
         let record = Record::default();
         context.timeline = Reader::alone(cluster.clone(), record.clone());
         let stop = CancellationToken::new();
-        runtime.spawn(https::serve(listener, tls, admin::router(context), stop.clone().cancelled_owned()));
+        runtime.spawn(callers::remember_all(seen, cluster.clone(), stop.clone()));
+        runtime.spawn(https::serve(listener, tls.gate(), admin::router(context), stop.clone().cancelled_owned()));
         let agent = agent(&std::fs::read(dir.path().join("ca.crt")).expect("the test's own set-up"));
-        Self { url, dir, cluster, store, record, token, agent, stop, runtime: Some(runtime) }
+        Self { url, dir, cluster, store, record, token, tls, agent, stop, runtime: Some(runtime) }
     }
 
     /// One request, as the first token's bearer.
@@ -137,6 +150,12 @@ impl Server {
         self.call_with(method, path, &headers, body)
     }
 
+    /// Who shows a certificate, PEM; connections are kept from one request to the next.
+    pub(crate) fn with_certificate(&self, (chain, key): &(String, String)) -> Shown<'_> {
+        let ca = std::fs::read(self.dir.path().join("ca.crt")).expect("the test's own set-up");
+        Shown { server: self, agent: agent_with(&ca, Some((chain, key))) }
+    }
+
     /// What the API says it does.
     pub(crate) fn contract(&self) -> &'static Contract {
         contract(|| self.send("GET", "/api/v1/openapi.json", &[], b"").bytes)
@@ -150,22 +169,30 @@ impl Server {
     }
 
     fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        self.call_by(&self.agent, method, path, headers, body)
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    fn call_by(
+        &self,
+        agent: &ureq::Agent,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Reply, ureq::Error> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let mut answer = if body.is_empty() && matches!(method, "GET" | "HEAD" | "DELETE") {
-            self.agent.run(request.body(()).expect("the test's own set-up"))
+            agent.run(request.body(()).expect("the test's own set-up"))
         } else {
-            self.agent.run(request.body(body).expect("the test's own set-up"))
-        }
-        .unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+            agent.run(request.body(body).expect("the test's own set-up"))
+        }?;
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        Reply {
-            status,
-            headers,
-            bytes: answer.body_mut().with_config().limit(1 << 30).read_to_vec().expect("the test's own set-up"),
-        }
+        let bytes = answer.body_mut().with_config().limit(1 << 30).read_to_vec().expect("the test's own set-up");
+        Ok(Reply { status, headers, bytes })
     }
 
     /// What a TLS client needs to talk to this server.
@@ -225,8 +252,35 @@ impl Drop for Server {
     }
 }
 
+/// Somebody with a certificate.
+pub(crate) struct Shown<'a> {
+    server: &'a Server,
+    agent: ureq::Agent,
+}
+
+impl Shown<'_> {
+    /// One request without a token.
+    pub(crate) fn call(&self, method: &str, path: &str, body: &[u8]) -> Reply {
+        self.try_call(method, path, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    /// The same where the connection may be refused.
+    pub(crate) fn try_call(&self, method: &str, path: &str, body: &[u8]) -> Result<Reply, ureq::Error> {
+        self.server.call_by(&self.agent, method, path, &[], body)
+    }
+}
+
 /// An HTTP client that trusts one CA.
 pub(crate) fn agent(ca: &[u8]) -> ureq::Agent {
+    agent_with(ca, None)
+}
+
+fn agent_with(ca: &[u8], pair: Option<(&String, &String)>) -> ureq::Agent {
+    let shown = pair.map(|(chain, key)| {
+        let chain = ureq::tls::Certificate::from_pem(chain.as_bytes()).expect("the test's own set-up");
+        let key = ureq::tls::PrivateKey::from_pem(key.as_bytes()).expect("the test's own set-up");
+        ureq::tls::ClientCert::new_with_certs(&[chain], key)
+    });
     let roots: Vec<_> = parse_pem(ca)
         .map(|item| match item.expect("the test's own set-up") {
             PemItem::Certificate(certificate) => certificate,
@@ -235,6 +289,7 @@ pub(crate) fn agent(ca: &[u8]) -> ureq::Agent {
         .collect();
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::new_with_certs(&roots))
+        .client_cert(shown)
         .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
         .build();
     ureq::Agent::config_builder()

@@ -117,7 +117,7 @@ fn certificates_are_looked_at_and_stay_where_they_are() {
     let lines: Vec<&str> =
         value["certificates"]["config"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
     let config = Config::parse(&lines.join("\n")).expect("the lines are those of a configuration");
-    assert_eq!(config.grpc_certificates.unwrap().client_ca.to_str(), Some("/etc/raftboot/grpc/ca.crt"));
+    assert_eq!(config.grpc_certificates.unwrap().client_ca.file.to_str(), Some("/etc/raftboot/grpc/ca.crt"));
     let said = run(&[&arguments[..6], &["matchbox.example.com", "--check", "-o", "json"]].concat());
     assert_eq!(said.code, 1);
     let value: Value = serde_json::from_str(&said.out).unwrap();

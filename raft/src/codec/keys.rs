@@ -38,6 +38,9 @@ pub fn record_key(key: &RecordKey) -> Vec<u8> {
         RecordKey::Vip => (Kind::Vip, &[]),
         RecordKey::Blob(digest) => (Kind::Blob, &digest.0),
         RecordKey::JoinToken(id) => (Kind::JoinToken, id.as_bytes()),
+        RecordKey::Certificate(serial) => (Kind::Certificate, serial.as_bytes()),
+        RecordKey::Ca => (Kind::Ca, &[]),
+        RecordKey::FormerSecret(id) => (Kind::FormerSecret, id.as_bytes()),
     };
     [&[kind as u8], name].concat()
 }

@@ -77,6 +77,12 @@ pub enum Kind {
     Blob = 28,
     /// A join token.
     JoinToken = 29,
+    /// A client's certificate.
+    Certificate = 30,
+    /// How far a change of the CA has come.
+    Ca = 31,
+    /// The secret a token had before.
+    FormerSecret = 32,
     /// The first word on a connection between nodes.
     PeerHello = 40,
     /// The answer to it.

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{CodecError, Envelope, Kind, Published, encode_as};
 use crate::state::{
-    Asset, Blob, ClusterSettings, Group, JoinToken, Machine, Member, Profile, Record, Replay, Roster, Ruled, Settings,
-    Stored, Template, Token, VipRecord,
+    Asset, Blob, CaRecord, Certificate, ClusterSettings, FormerSecret, Group, JoinToken, Machine, Member, Profile,
+    Record, Replay, Roster, Ruled, Settings, Stored, Template, Token, VipRecord,
 };
 use crate::type_config::Proposal;
 
@@ -160,6 +160,9 @@ published! {
     Vip 1 VipRecord,
     Blob 1 Blob,
     JoinToken 1 Stored<JoinToken>,
+    Certificate 1 Stored<Certificate>,
+    Ca 1 CaRecord,
+    FormerSecret 1 FormerSecret,
 }
 
 /// Wraps a record of the state.
@@ -187,6 +190,9 @@ pub fn encode_record(record: &Record) -> Result<Vec<u8>, CodecError> {
         Record::Vip(value) => wrap(value),
         Record::Blob(value) => wrap(&**value),
         Record::JoinToken(value) => wrap(&**value),
+        Record::Certificate(value) => wrap(&**value),
+        Record::Ca(value) => wrap(&**value),
+        Record::FormerSecret(value) => wrap(&**value),
     }
 }
 
@@ -230,6 +236,9 @@ pub fn decode_record(bytes: &[u8]) -> Result<Record, CodecError> {
         kind if kind == Kind::Vip as u8 => Record::Vip(VipRecord::upcast(schema, payload)?),
         kind if kind == Kind::Blob as u8 => Record::Blob(read(schema, payload)?),
         kind if kind == Kind::JoinToken as u8 => Record::JoinToken(read(schema, payload)?),
+        kind if kind == Kind::Certificate as u8 => Record::Certificate(read(schema, payload)?),
+        kind if kind == Kind::Ca as u8 => Record::Ca(read(schema, payload)?),
+        kind if kind == Kind::FormerSecret as u8 => Record::FormerSecret(read(schema, payload)?),
         kind => return Err(CodecError::Newer(format!("record kind {kind}"))),
     };
     Ok(record)

@@ -118,6 +118,11 @@ impl Step<'_> {
             Edit::CondemnBlobs(digests) => self.condemn_blobs(digests),
             Edit::PutJoinToken(token) => self.put_join_token(token),
             Edit::DeleteJoinToken(id) => self.delete(0, RecordKey::JoinToken(id.clone())),
+            Edit::PutCertificate(certificate) => self.put_certificate(certificate),
+            Edit::DeleteCertificate(serial) => self.delete(0, RecordKey::Certificate(serial.clone())),
+            Edit::StepCa(step, force) => self.step_ca(*step, *force),
+            Edit::ReportCa(node, trusts, issues) => self.report_ca(*node, *trusts, *issues),
+            Edit::RotateToken(rotation) => self.rotate_token(rotation),
             _ => return None,
         })
     }
@@ -155,7 +160,10 @@ impl Step<'_> {
             Edit::DeleteGroup(id) => self.delete(at, RecordKey::Group(id.clone()))?,
             Edit::DeleteTemplate(kind, name) => self.delete(at, RecordKey::Template(*kind, name.clone()))?,
             Edit::DeleteAsset(name) => self.delete(at, RecordKey::Asset(name.clone()))?,
-            Edit::DeleteToken(id) => self.delete(at, RecordKey::Token(id.clone()))?,
+            Edit::DeleteToken(id) => {
+                self.drop_former_secret(id);
+                self.delete(at, RecordKey::Token(id.clone()))?
+            }
             Edit::DeleteMachine(mac) => self.delete(at, self.machine_key(mac))?,
             cluster => unreachable!("{cluster:?} is about the cluster itself"),
         })
@@ -238,6 +246,9 @@ impl Step<'_> {
             Edit::PutJoinToken(token) => RecordKey::JoinToken(token.id.clone()),
             Edit::DeleteJoinToken(id) => RecordKey::JoinToken(id.clone()),
             Edit::RemoveMember(id) => RecordKey::Member(*id),
+            Edit::PutCertificate(certificate) => RecordKey::Certificate(certificate.serial.clone()),
+            Edit::DeleteCertificate(serial) => RecordKey::Certificate(serial.clone()),
+            Edit::RotateToken(rotation) => RecordKey::Token(rotation.id.clone()),
             Edit::Sightings(_)
             | Edit::AnnounceMember(_)
             | Edit::AddMember(_)
@@ -245,7 +256,9 @@ impl Step<'_> {
             | Edit::ReleaseVip(..)
             | Edit::ReportBlobs(..)
             | Edit::WithdrawBlobs(..)
-            | Edit::CondemnBlobs(_) => return None,
+            | Edit::CondemnBlobs(_)
+            | Edit::StepCa(..)
+            | Edit::ReportCa(..) => return None,
         })
     }
 
@@ -262,6 +275,9 @@ impl Step<'_> {
         }
         for key in &doomed {
             self.state.forget(key);
+            if let RecordKey::Token(id) = key {
+                self.drop_former_secret(id);
+            }
             self.touched.insert(key.clone());
         }
         u32::try_from(doomed.len()).unwrap_or(u32::MAX)
@@ -286,6 +302,9 @@ impl State {
             RecordKey::Vip => self.vip.take().is_some(),
             RecordKey::Blob(digest) => self.blobs.remove(digest).is_some(),
             RecordKey::JoinToken(id) => self.join_tokens.remove(id).is_some(),
+            RecordKey::Certificate(serial) => self.certificates.remove(serial).is_some(),
+            RecordKey::Ca => self.ca.take().is_some(),
+            RecordKey::FormerSecret(id) => self.former_secrets.remove(id).is_some(),
         }
     }
 
@@ -302,10 +321,13 @@ impl State {
             RecordKey::Replay(key) => self.replays.get(key).map(|replay| replay.index),
             RecordKey::Cluster => self.cluster.as_ref().map(|stored| stored.revision),
             RecordKey::JoinToken(id) => self.join_tokens.get(id).map(|stored| stored.revision),
+            RecordKey::Certificate(serial) => self.certificates.get(serial).map(|stored| stored.revision),
             // These carry no revision either.
             RecordKey::Member(id) => self.members.get(id).map(|_| LogIndex(0)),
             RecordKey::Blob(digest) => self.blobs.get(digest).map(|_| LogIndex(0)),
             RecordKey::Vip => self.vip.map(|_| LogIndex(0)),
+            RecordKey::Ca => self.ca.as_ref().map(|_| LogIndex(0)),
+            RecordKey::FormerSecret(id) => self.former_secrets.get(id).map(|_| LogIndex(0)),
             RecordKey::Roster => Some(LogIndex(0)),
         }
     }

@@ -4,8 +4,10 @@
 //! cheap (the maps share their structure), so readers hold a consistent snapshot while the next one is built.
 
 mod apply;
+mod apply_certificates;
 mod apply_groups;
 mod apply_members;
+mod certificates;
 mod check_group;
 mod condition;
 mod explain;
@@ -30,6 +32,10 @@ use serde::{Deserialize, Serialize};
 
 pub use apply::Touched;
 pub use apply_groups::{CROWD_MAX, RULED_WAYS_MAX};
+pub use certificates::{
+    CERTIFICATE_KEPT_MILLIS, CERTIFICATES_MAX, CaRecord, CaStage, CaStep, Certificate, FormerSecret, SERIAL_DIGITS_MAX,
+    TokenRotation,
+};
 pub use condition::ADDRESS_LABEL;
 pub use explain::{Candidate, Explanation, Failed, Failing, Lost, Question};
 pub use machine::{Machine, MachinePolicy, MachinePolicyChange, Sighting};
@@ -111,6 +117,9 @@ pub struct State {
     vip: Option<VipRecord>,
     blobs: OrdMap<Digest, Arc<Blob>>,
     join_tokens: Table<String, JoinToken>,
+    certificates: Table<String, Certificate>,
+    ca: Option<Arc<CaRecord>>,
+    former_secrets: OrdMap<String, Arc<FormerSecret>>,
     // Derived from the above, never stored.
     selectors: SelectorIndex,
     machine_of_mac: OrdMap<Mac, Mac>,
@@ -271,6 +280,12 @@ pub enum RecordKey {
     Blob(Digest),
     /// A join token by id.
     JoinToken(String),
+    /// A client's certificate by serial number.
+    Certificate(String),
+    /// How far a change of the CA has come.
+    Ca,
+    /// The secret a token had before, by the token's id.
+    FormerSecret(String),
 }
 
 /// One stored record.
@@ -304,6 +319,12 @@ pub enum Record {
     Blob(Arc<Blob>),
     /// A join token.
     JoinToken(Arc<Stored<JoinToken>>),
+    /// A client's certificate.
+    Certificate(Arc<Stored<Certificate>>),
+    /// How far a change of the CA has come.
+    Ca(Arc<CaRecord>),
+    /// The secret a token had before.
+    FormerSecret(Arc<FormerSecret>),
 }
 
 impl Record {
@@ -325,6 +346,9 @@ impl Record {
             Self::Vip(_) => RecordKey::Vip,
             Self::Blob(blob) => RecordKey::Blob(blob.digest),
             Self::JoinToken(token) => RecordKey::JoinToken(token.value.id.clone()),
+            Self::Certificate(certificate) => RecordKey::Certificate(certificate.value.serial.clone()),
+            Self::Ca(_) => RecordKey::Ca,
+            Self::FormerSecret(former) => RecordKey::FormerSecret(former.id.clone()),
         }
     }
 }
@@ -347,6 +371,9 @@ impl fmt::Display for RecordKey {
             Self::Vip => f.write_str("vip"),
             Self::Blob(digest) => write!(f, "blob/{digest}"),
             Self::JoinToken(id) => write!(f, "join-token/{id}"),
+            Self::Certificate(serial) => write!(f, "certificate/{serial}"),
+            Self::Ca => f.write_str("ca"),
+            Self::FormerSecret(id) => write!(f, "former-secret/{id}"),
         }
     }
 }
@@ -372,6 +399,9 @@ impl State {
             RecordKey::Vip => self.vip.map(Record::Vip),
             RecordKey::Blob(digest) => self.blobs.get(digest).cloned().map(Record::Blob),
             RecordKey::JoinToken(id) => self.join_tokens.get(id).cloned().map(Record::JoinToken),
+            RecordKey::Certificate(serial) => self.certificates.get(serial).cloned().map(Record::Certificate),
+            RecordKey::Ca => self.ca.clone().map(Record::Ca),
+            RecordKey::FormerSecret(id) => self.former_secrets.get(id).cloned().map(Record::FormerSecret),
         }
     }
 
@@ -391,6 +421,9 @@ impl State {
         let vip = self.vip.iter().copied().map(Record::Vip);
         let blobs = self.blobs.values().cloned().map(Record::Blob);
         let join_tokens = self.join_tokens.values().cloned().map(Record::JoinToken);
+        let certificates = self.certificates.values().cloned().map(Record::Certificate);
+        let ca = self.ca.iter().cloned().map(Record::Ca);
+        let former_secrets = self.former_secrets.values().cloned().map(Record::FormerSecret);
         profiles
             .chain(groups)
             .chain(templates)
@@ -405,6 +438,9 @@ impl State {
             .chain(vip)
             .chain(blobs)
             .chain(join_tokens)
+            .chain(certificates)
+            .chain(ca)
+            .chain(former_secrets)
     }
 
     /// Puts a record back as it was stored, replacing any of its name.
@@ -426,6 +462,11 @@ impl State {
             Record::Vip(record) => self.vip = Some(record),
             Record::Blob(blob) => drop(self.blobs.insert(blob.digest, blob)),
             Record::JoinToken(token) => drop(self.join_tokens.insert(token.value.id.clone(), token)),
+            Record::Certificate(certificate) => {
+                self.certificates.insert(certificate.value.serial.clone(), certificate);
+            }
+            Record::Ca(record) => self.ca = Some(record),
+            Record::FormerSecret(former) => drop(self.former_secrets.insert(former.id.clone(), former)),
         }
     }
 

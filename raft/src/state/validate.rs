@@ -3,6 +3,7 @@
 //! These rules are part of the replicated state machine: all nodes must decide alike, so a new rule needs a new
 //! feature level. Rules of taste (a group needs a profile) belong to the admin API.
 
+use super::certificates::{Certificate, SERIAL_DIGITS_MAX};
 use super::check_group::check_group;
 use super::members::{BLOBS_PER_COMMAND_MAX, ClusterSettings};
 use super::objects::{Asset, Profile, Settings, Template};
@@ -68,7 +69,12 @@ pub fn check_edit(edit: &Edit) -> Check {
         Edit::ReportBlobs(_, held) => check_blobs(held.len()),
         Edit::WithdrawBlobs(_, digests) | Edit::CondemnBlobs(digests) => check_blobs(digests.len()),
         Edit::PutJoinToken(token) => check_id(&format!("join-token/{}", token.id), "id", &token.id),
+        Edit::PutCertificate(certificate) => check_certificate(certificate),
         Edit::RemoveMember(_)
+        | Edit::DeleteCertificate(_)
+        | Edit::StepCa(..)
+        | Edit::ReportCa(..)
+        | Edit::RotateToken(_)
         | Edit::ClaimVip(_)
         | Edit::ReleaseVip(..)
         | Edit::DeleteJoinToken(_)
@@ -151,6 +157,23 @@ fn check_node(name: &str, peer: &str, boot: &str) -> Check {
     for (field, text) in [("peer", peer), ("boot", boot)] {
         if text.len() > NAME_BYTES_MAX || text.chars().any(|letter| letter.is_control() || letter.is_whitespace()) {
             return refuse(&object, field, "not an address".into(), "write it as ADDRESS:PORT");
+        }
+    }
+    Ok(())
+}
+
+fn check_certificate(certificate: &Certificate) -> Check {
+    let object = format!("certificate/{}", certificate.serial);
+    let Certificate { serial, name, reason, .. } = certificate;
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if !(2..=SERIAL_DIGITS_MAX).contains(&serial.len()) || serial.len() % 2 != 0 || !serial.bytes().all(is_hex) {
+        let message = format!("`{}` is not a serial number", serial.escape_debug());
+        return refuse(&object, "serial", message, "write it as hexadecimal digits, two to a byte");
+    }
+    for (field, text) in [("name", name), ("reason", reason)] {
+        if text.len() > NAME_BYTES_MAX || text.chars().any(char::is_control) {
+            let message = format!("longer than {NAME_BYTES_MAX} bytes, or with a control character in it");
+            return refuse(&object, field, message, "use a short text of printable characters");
         }
     }
     Ok(())

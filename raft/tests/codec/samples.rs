@@ -9,9 +9,10 @@ use raft::codec::{
 };
 use raft::command::{Command, Edit, Effect, Guard, GuardedEdit, Outcome, Refusal, RefusalCode};
 use raft::state::{
-    Announcement, Asset, Blob, ClusterSettings, DhcpMode, Group, JoinToken, Kind, Machine, MachinePolicy,
-    MachinePolicyChange, Member, NetBoot, NewMember, NodeKind, Profile, Record, Replay, Role, Roster, ScriptStyle,
-    Settings, Sighting, Stored, Template, TemplateKind, Test, Token, TwoNode, VipRecord,
+    Announcement, Asset, Blob, CaRecord, CaStage, CaStep, Certificate, ClusterSettings, DhcpMode, FormerSecret, Group,
+    JoinToken, Kind, Machine, MachinePolicy, MachinePolicyChange, Member, NetBoot, NewMember, NodeKind, Profile,
+    Record, Replay, Role, Roster, ScriptStyle, Settings, Sighting, Stored, Template, TemplateKind, Test, Token,
+    TokenRotation, TwoNode, VipRecord,
 };
 use raft::type_config::Proposal;
 use raft::types::{Digest, LogIndex, Mac, Timestamp};
@@ -127,6 +128,18 @@ fn join_token() -> JoinToken {
     JoinToken { id: "j1".into(), secret_sha256: Digest::of(b"secret"), expires: Timestamp(1_800_000_000_000) }
 }
 
+fn certificate() -> Certificate {
+    Certificate {
+        serial: "2a7f".into(),
+        name: "terraform".into(),
+        role: Some(Role::Operate),
+        expires: Timestamp(1_800_000_000_000),
+        issuer: Some(Digest::of(b"ca")),
+        revoked: true,
+        reason: "the laptop is gone".into(),
+    }
+}
+
 fn policy() -> MachinePolicy {
     MachinePolicy { hold: true, loader: "ipxe.efi".into(), discovery_control: true }
 }
@@ -171,11 +184,20 @@ fn edit_name(edit: &Edit) -> &'static str {
         Edit::PutJoinToken(_) => "put-join-token",
         Edit::DeleteJoinToken(_) => "delete-join-token",
         Edit::PutRuledGroup(_) => "put-ruled-group",
+        Edit::PutCertificate(_) => "put-certificate",
+        Edit::DeleteCertificate(_) => "delete-certificate",
+        Edit::StepCa(CaStep::Begin { .. }, _) => "step-ca-begin",
+        Edit::StepCa(CaStep::Issue, _) => "step-ca-issue",
+        Edit::StepCa(CaStep::Finish, _) => "step-ca-finish",
+        Edit::StepCa(CaStep::Back, _) => "step-ca-back",
+        Edit::StepCa(CaStep::Adopt(_), _) => "step-ca-adopt",
+        Edit::ReportCa(..) => "report-ca",
+        Edit::RotateToken(_) => "rotate-token",
     }
 }
 
 /// How many edits `edit_name` knows.
-pub(crate) const EDITS: usize = 26;
+pub(crate) const EDITS: usize = 35;
 
 fn edits() -> Vec<Edit> {
     vec![
@@ -217,6 +239,19 @@ fn edits() -> Vec<Edit> {
         Edit::PutJoinToken(join_token()),
         Edit::DeleteJoinToken("j1".into()),
         Edit::put_group(ruled_group()),
+        Edit::PutCertificate(certificate()),
+        Edit::DeleteCertificate("2a7f".into()),
+        Edit::StepCa(CaStep::Begin { old: Digest::of(b"old"), new: Digest::of(b"new") }, false),
+        Edit::StepCa(CaStep::Issue, false),
+        Edit::StepCa(CaStep::Finish, true),
+        Edit::StepCa(CaStep::Back, false),
+        Edit::StepCa(CaStep::Adopt(Digest::of(b"own")), false),
+        Edit::ReportCa(2, true, false),
+        Edit::RotateToken(TokenRotation {
+            id: "t1".into(),
+            secret_sha256: Digest::of(b"next"),
+            former_until: Timestamp(1_700_000_060_000),
+        }),
     ]
 }
 
@@ -301,6 +336,15 @@ pub(crate) fn records() -> Vec<(String, Record)> {
         instance: [3; 16],
         replaces: Some(3),
     };
+    let ca = CaRecord {
+        stage: CaStage::Issue,
+        old: Digest::of(b"old"),
+        new: Digest::of(b"new"),
+        since: Timestamp(6),
+        trusting: BTreeSet::from([1, 2, 3]),
+        issuing: BTreeSet::from([1]),
+    };
+    let former = FormerSecret { id: "t1".into(), secret_sha256: Digest::of(b"secret"), until: Timestamp(7) };
     let vip = VipRecord { holder: 1, epoch: LogIndex(40), released: true, orderly: false, since: Timestamp(5) };
     let blob = Blob {
         digest: Digest::of(b"kernel"),
@@ -323,6 +367,9 @@ pub(crate) fn records() -> Vec<(String, Record)> {
         ("record-vip", Record::Vip(vip)),
         ("record-blob", Record::Blob(Arc::new(blob))),
         ("record-join-token", Record::JoinToken(stored(join_token()))),
+        ("record-certificate", Record::Certificate(stored(certificate()))),
+        ("record-ca", Record::Ca(Arc::new(ca))),
+        ("record-former-secret", Record::FormerSecret(Arc::new(former))),
         ("record-replay-applied", Record::Replay("k-1".into(), done)),
         ("record-replay-refused", Record::Replay("k-2".into(), refused)),
     ]
