@@ -38,7 +38,9 @@ impl Dnsmasq {
         let leases = evidence.file("dnsmasq.leases");
         let mut text = format!(
             "port=0\ninterface=eth0\nuser=root\nlog-dhcp\nlog-facility=-\nno-ping\n\
-             dhcp-authoritative\ndhcp-range=10.88.0.110,10.88.0.149,1h\ndhcp-leasefile={}\n",
+             dhcp-authoritative\ndhcp-range={},{},1h\ndhcp-leasefile={}\n",
+            host.lab().address(110),
+            host.lab().address(149),
             leases.display()
         );
         text.push_str(&boot_lines(site, node));

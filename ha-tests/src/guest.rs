@@ -65,7 +65,7 @@ impl Kernel {
 }
 
 /// Where the lab keeps what it downloaded: `$XDG_CACHE_HOME/raftboot-lab`.
-fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     let base = std::env::var_os("XDG_CACHE_HOME")
         .map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache"), PathBuf::from);
     base.join("raftboot-lab")

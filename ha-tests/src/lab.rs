@@ -20,8 +20,10 @@ const PREFIX: &str = "rblab-";
 pub(crate) const NAMED_NAMESPACES: &str = "/run/netns";
 /// The bridge inside the switch namespace.
 pub const BRIDGE: &str = "br0";
-/// The network of every lab.
+/// The network of every lab has this many bits.
 pub const PREFIX_LENGTH: u8 = 24;
+/// The network of a lab that is not told another one.
+const NETWORK: [u8; 3] = [10, 88, 0];
 
 static LABS: AtomicU32 = AtomicU32::new(0);
 
@@ -34,6 +36,8 @@ pub struct Lab {
 struct Inner {
     /// `rblab-<pid>-<start>-<number>`.
     name: String,
+    /// The first three parts of every address.
+    network: [u8; 3],
     taps: AtomicU32,
 }
 
@@ -51,14 +55,21 @@ impl Lab {
     /// # Errors
     /// When namespaces or bridges cannot be made (this needs root and iproute2).
     pub fn new() -> Result<Self> {
+        Self::on(NETWORK)
+    }
+
+    /// As [`Lab::new`], with addresses of another network.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn on(network: [u8; 3]) -> Result<Self> {
         sweep().context("remove labs whose process is gone")?;
         crate::fault::sweep_disks()?;
         let pid = std::process::id();
         let started = start_time(pid).context("read the start time of this process")?;
         let number = LABS.fetch_add(1, Ordering::Relaxed);
-        let lab = Self {
-            inner: Arc::new(Inner { name: format!("{PREFIX}{pid}-{started}-{number}"), taps: AtomicU32::new(0) }),
-        };
+        let name = format!("{PREFIX}{pid}-{started}-{number}");
+        let lab = Self { inner: Arc::new(Inner { name, network, taps: AtomicU32::new(0) }) };
         let switch = lab.switch();
         ip(&["netns", "add", &switch]).context("make a namespace (this needs root)")?;
         ip(&["-n", &switch, "link", "set", "lo", "up"])?;
@@ -85,7 +96,14 @@ impl Lab {
         command_in(&self.switch(), program)
     }
 
-    /// Adds a host with the address 10.88.0.`last` on `eth0` and the MAC 02:88:00:00:00:`last`.
+    /// The address of this network that ends in `last`.
+    #[must_use]
+    pub fn address(&self, last: u8) -> Ipv4Addr {
+        let [a, b, c] = self.inner.network;
+        Ipv4Addr::new(a, b, c, last)
+    }
+
+    /// Adds a host with the address 10.88.0.`last` (or of the lab's own network) on `eth0` and the MAC 02:88:00:00:00:`last`.
     ///
     /// # Errors
     /// When the host or the link cannot be made, for example because the name is taken.
@@ -120,7 +138,7 @@ impl Host {
     /// The host's address on `eth0`.
     #[must_use]
     pub fn address(&self) -> Ipv4Addr {
-        Ipv4Addr::new(10, 88, 0, self.last)
+        self.lab.address(self.last)
     }
 
     /// The MAC of `eth0`; the same after [`Host::unplug`] and [`Host::plug`].

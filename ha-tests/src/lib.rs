@@ -7,10 +7,13 @@
 //! Several nodes: [`cluster`] is them, [`observer`] sees who answers for their address, [`writers`] remember what they were
 //! told, [`fault`] and [`mishap`] are what goes wrong, [`round`] measures one fault, [`trial`] demands that nothing was lost,
 //! [`mid_boot`] boots through it, [`peers`] are the programs compared with.
+//!
+//! As people run it: [`deploy`] has whole Debian hosts with systemd, the package, and Ansible.
 
 pub mod admin;
 pub mod boots;
 pub mod cluster;
+pub mod deploy;
 pub mod dnsmasq;
 pub mod evidence;
 pub mod fault;

@@ -8,6 +8,8 @@ mod blobs;
 mod certificates;
 #[path = "api/cluster.rs"]
 mod cluster;
+#[path = "api/contract.rs"]
+mod contract;
 #[path = "api/errors.rs"]
 mod errors;
 #[path = "api/repeats.rs"]
@@ -276,9 +278,9 @@ fn settings_are_replaced_as_a_whole_or_changed_in_part() {
     let path = "/api/v1/settings";
     assert_eq!(server.get(path).ok()["dhcp_mode"], "proxy");
     server.put(path, r#"{"dhcp_mode":"off","extra_kernel_args":["a"],"loaders":{"bios":"x.0"}}"#).ok();
-    server.call("PATCH", path, br#"{"loaders":{"bios":null,"efi-x64":"y.efi"},"script_style":"matchbox"}"#).ok();
+    server.call("PATCH", path, br#"{"loaders":{"bios":null,"uefi-x64":"y.efi"},"script_style":"matchbox"}"#).ok();
     let now = server.get(path).ok();
-    assert_eq!((&now["dhcp_mode"], &now["loaders"]), (&json!("off"), &json!({"efi-x64": "y.efi"})));
+    assert_eq!((&now["dhcp_mode"], &now["loaders"]), (&json!("off"), &json!({"uefi-x64": "y.efi"})));
     assert_eq!((&now["script_style"], &now["extra_kernel_args"]), (&json!("matchbox"), &json!(["a"])));
     assert_eq!(server.call("PATCH", path, br#"{"dhcp_mode":null}"#).status, 200);
     assert_eq!(server.get(path).ok()["dhcp_mode"], "proxy", "null is the default again");

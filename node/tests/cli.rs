@@ -85,6 +85,37 @@ impl Bench {
 }
 
 #[test]
+fn a_port_that_speaks_no_tls_is_told_apart_from_a_foreign_certificate() {
+    use std::io::{Read, Write};
+    let bench = Bench::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", port.local_addr().unwrap());
+    let plain = std::thread::spawn(move || {
+        let (mut client, _) = port.accept().unwrap();
+        let _hello = client.read(&mut [0; 512]).unwrap();
+        client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        // Closing now could overtake what was said.
+        let _until_it_leaves = client.read_to_end(&mut Vec::new());
+    });
+    let dir = bench.server.dir.path().to_str().unwrap();
+    let said = run(&["status", "--server", &url, "--data-dir", dir]).failed(1);
+    assert!(said.contains("it does not speak TLS") && said.contains("8443"), "{said}");
+    plain.join().unwrap();
+}
+
+#[test]
+fn what_belongs_to_one_command_stands_apart_from_what_belongs_to_all() {
+    fn look(command: &clap::Command) {
+        for argument in command.get_arguments() {
+            let shared = argument.get_help_heading() == Some("Connection and output");
+            assert_eq!(shared, argument.is_global_set(), "{} {}", command.get_name(), argument.get_id());
+        }
+        command.get_subcommands().for_each(look);
+    }
+    look(&Cli::command());
+}
+
+#[test]
 fn the_command_line_contradicts_itself_nowhere() {
     Cli::command().debug_assert();
     for arguments in [&["raftboot"][..], &["raftboot", "asset", "put", "x"], &["raftboot", "status", "-o", "xml"]] {

@@ -13,7 +13,7 @@ use raft::types::{Digest, LogIndex};
 use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
-use super::body::{APPLY_BYTES_MAX, blocking, whole};
+use super::body::{APPLY_BYTES_MAX, blocking, json_text};
 use super::document::{self, Bytes};
 use super::error::{Answer, ApiError, PROBLEMS_MAX};
 use super::json::{self, Members};
@@ -72,7 +72,7 @@ pub(super) async fn apply(
     body: Body,
 ) -> Answer<Response> {
     let write = write.without_guard()?;
-    let bytes = whole(&headers, body, APPLY_BYTES_MAX).await?;
+    let bytes = json_text(&headers, body, APPLY_BYTES_MAX).await?;
     let reader = context.clone();
     let asked = write.clone();
     let (change, digest, dry_run, single, repeated, judged) = blocking(move || {

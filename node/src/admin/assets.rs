@@ -32,7 +32,8 @@ pub(super) struct Filter {
 }
 
 pub(super) async fn list(State(context): State<Context>, Asked(filter): Asked<Filter>) -> Answer<Response> {
-    let digest = filter.digest.as_deref().map(parse_digest).transpose()?;
+    let digest = filter.digest.as_deref().map(parse_digest).transpose();
+    let digest = digest.map_err(|error| error.unreadable("invalid_query"))?;
     // Each item is looked up on the disk.
     blocking(move || page_of(&context, filter, digest)).await
 }

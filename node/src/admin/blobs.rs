@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use http::header::{CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, StatusCode};
 use raft::types::Digest;
 use serde::Serialize;
@@ -25,13 +25,17 @@ struct Stored {
     fresh: bool,
 }
 
+fn named(digest: &str) -> Answer<Digest> {
+    parse_digest(digest).map_err(|error| error.unreadable("invalid_path"))
+}
+
 pub(super) async fn write(
     State(context): State<Context>,
     Names(digest): Names<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let digest = parse_digest(&digest)?;
+    let digest = named(&digest)?;
     let Received { digest, size, fresh } = receive(&context, &headers, body, Some(digest)).await?;
     // They are here whether or not the others can be told right now: naming them tells again.
     if let Err(error) = context.replicator.report([(digest, size)]).await {
@@ -42,7 +46,7 @@ pub(super) async fn write(
 }
 
 pub(super) async fn read(State(context): State<Context>, Names(digest): Names<String>) -> Answer<Response> {
-    let digest = parse_digest(&digest)?;
+    let digest = named(&digest)?;
     if context.store.size(&digest).is_none() && !context.replicator.is_elsewhere(&digest) {
         return Err(ApiError::not_found(format!("blob {digest}")));
     }
@@ -86,7 +90,13 @@ pub(super) async fn send(context: &Context, digest: Digest, media_type: &str) ->
             }
         }
     };
-    let headers =
-        [(CONTENT_TYPE, media_type.to_owned()), (CONTENT_LENGTH, size.to_string()), (ETAG, format!("\"{digest}\""))];
+    // A page among the assets must do nothing in the name of whoever looks at it here.
+    let headers = [
+        (CONTENT_TYPE, media_type.to_owned()),
+        (CONTENT_LENGTH, size.to_string()),
+        (ETAG, format!("\"{digest}\"")),
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox".to_owned()),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+    ];
     Ok((headers, body).into_response())
 }

@@ -11,7 +11,7 @@ use raft::state::{self, Member};
 use raft::types::{Digest, LogIndex, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::body::{Asked, Names, OBJECT_BYTES_MAX, whole};
+use super::body::{Asked, Names, OBJECT_BYTES_MAX, json_text};
 use super::error::{Answer, ApiError};
 use super::list::{Page, page};
 use super::write::Write;
@@ -55,7 +55,7 @@ pub(super) async fn write_settings(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let bytes = whole(&headers, body, OBJECT_BYTES_MAX).await?;
+    let bytes = json_text(&headers, body, OBJECT_BYTES_MAX).await?;
     let settings = cluster_settings::whole(&context, &context.cluster.read(), &bytes)?;
     write.one(&context, Edit::PutCluster(settings), Digest::of(&bytes)).await
 }
@@ -67,7 +67,7 @@ pub(super) async fn patch_settings(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let bytes = whole(&headers, body, OBJECT_BYTES_MAX).await?;
+    let bytes = json_text(&headers, body, OBJECT_BYTES_MAX).await?;
     let state = context.cluster.read();
     let settings = cluster_settings::merged(&context, &state, &bytes)?;
     let write = write.based_on(state.cluster().map(|stored| stored.revision));
@@ -113,7 +113,7 @@ pub(super) async fn create_token(
     body: Body,
 ) -> Answer<Response> {
     let write = write.without_key()?.without_guard()?;
-    let bytes = whole(&headers, body, OBJECT_BYTES_MAX).await?;
+    let bytes = json_text(&headers, body, OBJECT_BYTES_MAX).await?;
     let wanted: WantedToken = if bytes.is_empty() { WantedToken::default() } else { json::read(&bytes)? };
     let seconds = wanted.expires_in_seconds.unwrap_or(JOIN_SECONDS);
     if !(1..=JOIN_SECONDS_MAX).contains(&seconds) {
@@ -169,7 +169,7 @@ pub(super) async fn transfer(
     body: Body,
 ) -> Answer<Response> {
     let _write = write.without_key()?.without_guard()?;
-    let bytes = whole(&headers, body, OBJECT_BYTES_MAX).await?;
+    let bytes = json_text(&headers, body, OBJECT_BYTES_MAX).await?;
     let wanted: Transfer = if bytes.is_empty() { Transfer::default() } else { json::read(&bytes)? };
     let state = context.cluster.read();
     let to = wanted.to.map(|name| member(&state, &name).map(|member| member.id)).transpose()?;

@@ -2,14 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use raft::state::{ClusterSettings, NodeKind, State, TwoNode};
+use raft::state::{ClusterSettings, Member, NodeKind, State, TwoNode};
 use rustls_pki_types::DnsName;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::error::{Answer, ApiError};
-use super::json::{self, Members};
-use super::{Context, cluster, document};
+use super::{Context, cluster, document, json};
 
 /// The settings as answers show them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -47,7 +45,7 @@ pub(super) fn json(state: &State) -> ClusterJson {
 /// # Errors
 /// `invalid`, with the field's path.
 pub(super) fn whole(context: &Context, state: &State, bytes: &[u8]) -> Answer<ClusterSettings> {
-    let body = own_fields(bytes)?;
+    let body = document::own_fields(bytes, "cluster")?;
     checked(context, state, json::read(body.to_string().as_bytes())?)
 }
 
@@ -56,7 +54,7 @@ pub(super) fn whole(context: &Context, state: &State, bytes: &[u8]) -> Answer<Cl
 /// # Errors
 /// `invalid`, with the field's path.
 pub(super) fn merged(context: &Context, state: &State, bytes: &[u8]) -> Answer<ClusterSettings> {
-    let patch = own_fields(bytes)?;
+    let patch = document::own_fields(bytes, "cluster")?;
     let mut value = serde_json::to_value(json(state)).expect("settings are JSON");
     if let Some(name) = patch.as_object().and_then(|patch| patch.keys().find(|name| value.get(name).is_none())) {
         let message = format!("unknown field `{}`", name.escape_debug());
@@ -65,14 +63,6 @@ pub(super) fn merged(context: &Context, state: &State, bytes: &[u8]) -> Answer<C
     }
     document::merge(&mut value, patch);
     checked(context, state, json::read(value.to_string().as_bytes())?)
-}
-
-/// The body without what answers add to it.
-fn own_fields(bytes: &[u8]) -> Answer<Value> {
-    let mut members: Members = json::read(bytes)?;
-    let _kind: Option<String> = members.take("kind")?;
-    members.drop_read_only();
-    members.finish()
 }
 
 fn checked(context: &Context, state: &State, json: ClusterJson) -> Answer<ClusterSettings> {
@@ -93,10 +83,8 @@ fn checked(context: &Context, state: &State, json: ClusterJson) -> Answer<Cluste
     }
     let preferred = match &json.preferred {
         None => None,
-        Some(NodeRef::Id(id)) => {
-            Some(cluster::member(state, &id.to_string()).map_err(|error| error.below("preferred"))?)
-        }
-        Some(NodeRef::Name(name)) => Some(cluster::member(state, name).map_err(|error| error.below("preferred"))?),
+        Some(NodeRef::Id(id)) => Some(preferable(state, &id.to_string())?),
+        Some(NodeRef::Name(name)) => Some(preferable(state, name)?),
     };
     if preferred.is_some_and(|member| member.kind == NodeKind::Witness) {
         return invalid("a witness never holds the VIP".into(), "name a node that serves machines", "preferred");
@@ -107,4 +95,9 @@ fn checked(context: &Context, state: &State, json: ClusterJson) -> Answer<Cluste
         two_node: json.two_node,
         preferred: preferred.map(|member| member.id),
     })
+}
+
+/// The settings themselves exist: a node named in them that does not is a mistake in the body.
+fn preferable<'a>(state: &'a State, name: &str) -> Answer<&'a Member> {
+    cluster::member(state, name).map_err(|error| error.invalid_at("preferred"))
 }

@@ -52,10 +52,7 @@ pub(super) fn read(
 ) -> Answer<GuardedEdit> {
     let said: Option<String> = object.take("kind")?;
     let kind = match (said.as_deref(), expected) {
-        (Some(said), Some(expected)) if said != expected.kind => {
-            let message = format!("this is a {said}, the path is that of a {}", expected.kind);
-            return Err(ApiError::unprocessable("invalid", message, "send it to the path of its kind").at("kind"));
-        }
+        (Some(said), Some(expected)) if said != expected.kind => return Err(other_kind(said, expected.kind)),
         (Some(said), _) => said,
         (None, Some(expected)) => expected.kind,
         (None, None) => {
@@ -92,6 +89,26 @@ pub(super) fn read(
             .at("kind"));
         }
     })
+}
+
+fn other_kind(said: &str, expected: &str) -> ApiError {
+    let message = format!("this is a {}, the path is that of a {expected}", said.escape_debug());
+    ApiError::unprocessable("invalid", message, "send it to the path of its kind").at("kind")
+}
+
+/// A body of the only object of its kind, without what answers add to it.
+///
+/// # Errors
+/// `invalid` if it says that it is something else.
+pub(super) fn own_fields(bytes: &[u8], kind: &str) -> Answer<Value> {
+    let mut members: Members = super::json::read(bytes)?;
+    match members.take::<String>("kind")? {
+        Some(said) if said != kind => Err(other_kind(&said, kind)),
+        _ => {
+            members.drop_read_only();
+            members.finish()
+        }
+    }
 }
 
 /// An object in a path has its name from there; if it names itself too, both must agree.

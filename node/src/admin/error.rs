@@ -95,6 +95,22 @@ impl ApiError {
         self
     }
 
+    /// The same as a mistake in the body, at that place.
+    #[must_use]
+    pub(super) fn invalid_at(mut self, field: &str) -> Self {
+        self.status = StatusCode::UNPROCESSABLE_ENTITY;
+        self.problems[0].code = "invalid";
+        self.at(field)
+    }
+
+    /// The same as a request that cannot be understood.
+    #[must_use]
+    pub(super) fn unreadable(mut self, code: &'static str) -> Self {
+        self.status = StatusCode::BAD_REQUEST;
+        self.problems[0].code = code;
+        self
+    }
+
     /// Puts `prefix` before the place of every problem.
     #[must_use]
     pub(super) fn below(mut self, prefix: &str) -> Self {

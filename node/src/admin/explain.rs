@@ -14,7 +14,7 @@ use raft::state::{ADDRESS_LABEL, Candidate, Explanation, Failing, Group, Lost, Q
 use raft::types::Mac;
 use serde::{Deserialize, Serialize};
 
-use super::body::{OBJECT_BYTES_MAX, blocking, whole};
+use super::body::{OBJECT_BYTES_MAX, blocking, json_text};
 use super::error::{Answer, ApiError};
 use super::machines::unknown;
 use super::{Context, json, view};
@@ -102,7 +102,7 @@ pub(super) async fn explain(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let bytes = whole(&headers, body, OBJECT_BYTES_MAX).await?;
+    let bytes = json_text(&headers, body, OBJECT_BYTES_MAX).await?;
     let request: Request = json::read(&bytes)?;
     let limit = request.limit.unwrap_or(SHOWN_DEFAULT);
     if limit > SHOWN_MAX {

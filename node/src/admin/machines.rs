@@ -9,7 +9,7 @@ use raft::state::{Machine, MachinePolicy, MachinePolicyChange};
 use raft::types::{Digest, Mac};
 use serde::{Deserialize, Deserializer};
 
-use super::body::{Asked, Names, OBJECT_BYTES_MAX, whole};
+use super::body::{Asked, Names, OBJECT_BYTES_MAX, json_text};
 use super::error::{Answer, ApiError};
 use super::list::{Page, page};
 use super::view::{self, PolicyJson};
@@ -107,7 +107,7 @@ pub(super) async fn write(
     body: Body,
 ) -> Answer<Response> {
     let write = write.without_guard()?;
-    let bytes = whole(&headers, body, OBJECT_BYTES_MAX).await?;
+    let bytes = json_text(&headers, body, OBJECT_BYTES_MAX).await?;
     let digest = Digest::of(&bytes);
     if let Some(first) = write.repeated(&context, digest) {
         return first;
@@ -126,7 +126,7 @@ pub(super) async fn patch(
     body: Body,
 ) -> Answer<Response> {
     let write = write.without_guard()?;
-    let bytes = whole(&headers, body, OBJECT_BYTES_MAX).await?;
+    let bytes = json_text(&headers, body, OBJECT_BYTES_MAX).await?;
     let digest = Digest::of(&bytes);
     if let Some(first) = write.repeated(&context, digest) {
         return first;

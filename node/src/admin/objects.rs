@@ -9,7 +9,7 @@ use raft::state::{Group, Test};
 use raft::types::Digest;
 use serde::Deserialize;
 
-use super::body::{Asked, Names, OBJECT_BYTES_MAX, blocking, whole};
+use super::body::{Asked, Names, OBJECT_BYTES_MAX, blocking, json_text};
 use super::document::{self, Bytes, Expected};
 use super::error::{Answer, ApiError};
 use super::list::{Page, page};
@@ -132,7 +132,7 @@ async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let bytes = whole(&headers, body, OBJECT_BYTES_MAX).await?;
+    let bytes = json_text(&headers, body, OBJECT_BYTES_MAX).await?;
     let digest = Digest::of(&bytes);
     let reader = context.clone();
     let edit = blocking(move || {

@@ -7,8 +7,8 @@ use raft::state::Role;
 
 use super::error::ApiError;
 use super::{
-    Context, apply, assets, auth, backup, blobs, cluster, explain, machines, objects, request_id, settings, status,
-    templates, tokens,
+    Context, apply, assets, auth, backup, blobs, browser, cluster, explain, machines, objects, openapi, request_id,
+    settings, status, templates, tokens,
 };
 
 /// Where the API begins.
@@ -56,9 +56,21 @@ fn table() -> Vec<(&'static str, Role, MethodRouter<Context>)> {
     ]
 }
 
+/// What anybody may ask.
+fn open() -> Vec<(&'static str, MethodRouter<Context>)> {
+    vec![
+        ("/healthz", get(status::alive)),
+        ("/readyz", get(status::ready)),
+        ("/api/v1/openapi.json", get(openapi::read)),
+    ]
+}
+
 /// The API as a service. `serve` adds the peer's address to each request.
 pub fn router(context: Context) -> Router {
-    let mut router = Router::new().route("/healthz", get(status::alive)).route("/readyz", get(status::ready));
+    let mut router = Router::new();
+    for (path, methods) in open() {
+        router = router.route(path, methods);
+    }
     for (path, role, methods) in table() {
         let guard = from_fn_with_state((context.clone(), role), auth::require);
         router = router.route(&format!("{PREFIX}{path}"), methods.route_layer(guard));
@@ -77,13 +89,16 @@ pub fn router(context: Context) -> Router {
                 hint,
             )
         })
+        .layer(from_fn(browser::refuse_foreign))
         .layer(from_fn(request_id::stamp))
         .with_state(context)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::table;
+    use std::collections::BTreeSet;
+
+    use super::{PREFIX, open, openapi, table};
 
     #[test]
     fn the_reference_page_lists_every_path_with_its_role() {
@@ -97,5 +112,15 @@ mod tests {
         }
         let described = rows.iter().filter(|row| row.get(1).is_some_and(|path| path.starts_with("`/"))).count();
         assert_eq!(described, table().len(), "the page describes paths that do not exist");
+    }
+
+    #[test]
+    fn the_document_has_every_path_and_no_other() {
+        let document = openapi::document();
+        // OpenAPI has no names with slashes; percent-encoded they are one part of a path.
+        let guarded = table().into_iter().map(|(path, ..)| format!("{PREFIX}{}", path.replace("{*", "{")));
+        let paths: BTreeSet<String> = guarded.chain(open().into_iter().map(|(path, _)| path.to_owned())).collect();
+        let described: BTreeSet<String> = document["paths"].as_object().unwrap().keys().cloned().collect();
+        assert_eq!(described, paths);
     }
 }

@@ -6,11 +6,9 @@ use axum::response::Response;
 use http::HeaderMap;
 use raft::command::Edit;
 use raft::types::Digest;
-use serde_json::Value;
 
-use super::body::{OBJECT_BYTES_MAX, whole};
+use super::body::{OBJECT_BYTES_MAX, json_text};
 use super::error::Answer;
-use super::json::{self, Members};
 use super::write::Write;
 use super::{Context, document, view};
 
@@ -25,8 +23,8 @@ pub(super) async fn write(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let bytes = whole(&headers, body, OBJECT_BYTES_MAX).await?;
-    let settings = document::settings(&context, &own_fields(&bytes)?)?;
+    let bytes = json_text(&headers, body, OBJECT_BYTES_MAX).await?;
+    let settings = document::settings(&context, &document::own_fields(&bytes, "settings")?)?;
     write.one(&context, Edit::PutSettings(settings), Digest::of(&bytes)).await
 }
 
@@ -37,17 +35,9 @@ pub(super) async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Answer<Response> {
-    let bytes = whole(&headers, body, OBJECT_BYTES_MAX).await?;
+    let bytes = json_text(&headers, body, OBJECT_BYTES_MAX).await?;
     let state = context.cluster.read();
-    let settings = document::merged(&context, &state, own_fields(&bytes)?)?;
+    let settings = document::merged(&context, &state, document::own_fields(&bytes, "settings")?)?;
     let write = write.based_on(state.settings().map(|stored| stored.revision));
     write.one(&context, Edit::PutSettings(settings), Digest::of(&bytes)).await
-}
-
-/// The body without what answers add to it.
-fn own_fields(bytes: &[u8]) -> Answer<Value> {
-    let mut members: Members = json::read(bytes)?;
-    let _kind: Option<String> = members.take("kind")?;
-    members.drop_read_only();
-    members.finish()
 }

@@ -97,7 +97,7 @@ pub(super) async fn write(
     body: Body,
 ) -> Answer<Response> {
     let kind = kind_of(&kind)?;
-    let content = whole(&headers, body, TEMPLATE_BYTES_MAX).await?;
+    let content = whole(&headers, body, TEMPLATE_BYTES_MAX).await?.into_bytes();
     let digest = Digest::of(&content);
     let template = Template { kind, name, content };
     if !judged(&context.cluster.read(), about.allow_unusable) {

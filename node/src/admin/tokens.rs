@@ -9,7 +9,7 @@ use raft::state::{self, Role, Token};
 use raft::types::{Digest, LogIndex, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::body::{Asked, Names, OBJECT_BYTES_MAX, whole};
+use super::body::{Asked, Names, OBJECT_BYTES_MAX, json_text};
 use super::error::{Answer, ApiError};
 use super::list::{Page, page};
 use super::secret::Secret;
@@ -74,7 +74,7 @@ pub(super) async fn create(
     body: Body,
 ) -> Answer<Response> {
     let write = write.without_key()?.without_guard()?;
-    let wanted: Wanted = json::read(&whole(&headers, body, OBJECT_BYTES_MAX).await?)?;
+    let wanted: Wanted = json::read(&json_text(&headers, body, OBJECT_BYTES_MAX).await?)?;
     if wanted.name.is_empty() || wanted.name.len() > NAME_BYTES_MAX || wanted.name.chars().any(char::is_control) {
         let message = format!("a token's name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
         return Err(ApiError::unprocessable("invalid", message, "say who or what will use it").at("name"));

@@ -62,15 +62,21 @@ fn wanted(headers: &HeaderMap) -> Answer<Wanted> {
         (None, Some(tag)) if tag == "*" => Ok(Wanted::Absent),
         (Some(tag), None) => {
             let number = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or(&tag);
-            number.parse().map(|revision| Wanted::Revision(LogIndex(revision))).map_err(|_| {
+            // The library would take a sign.
+            let digits = Some(number).filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+            let revision = digits.and_then(|digits| digits.parse().ok());
+            revision.map(|revision| Wanted::Revision(LogIndex(revision))).ok_or_else(|| {
                 let hint = "send one ETag as an earlier answer gave it, or `*`";
                 ApiError::bad_request("invalid_guard", "If-Match is no revision", hint).at("If-Match")
             })
         }
-        (_, Some(_)) => {
+        (given, Some(_)) => {
+            let message = match given {
+                Some(_) => "If-Match and If-None-Match exclude each other",
+                None => "If-None-Match guards writes only as `*`",
+            };
             let hint = "send `If-None-Match: *` to create only, or `If-Match` with a revision, not both";
-            Err(ApiError::bad_request("invalid_guard", "If-None-Match guards writes only as `*`", hint)
-                .at("If-None-Match"))
+            Err(ApiError::bad_request("invalid_guard", message, hint).at("If-None-Match"))
         }
     }
 }

@@ -131,9 +131,10 @@ pub enum ClientCommand {
 #[derive(Debug, Args)]
 pub struct Connected<T: Args> {
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
     action: T,
+    // After its own arguments, which would stand below the heading of these otherwise.
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// A command with further commands.

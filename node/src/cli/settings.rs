@@ -53,7 +53,11 @@ pub(super) fn patch_of(values: &[String]) -> Result<Value, Failure> {
     let mut seen = BTreeSet::new();
     for assignment in values {
         let Some((key, value)) = assignment.split_once('=').filter(|(key, _)| !key.is_empty()) else {
-            return Err(Failure::usage(format!("`{assignment}` is no KEY=VALUE"), "write it as dhcp_mode=off"));
+            let hint = format!(
+                "write it as {}=VALUE",
+                Some(assignment.trim_matches('=')).filter(|key| !key.is_empty()).unwrap_or("KEY")
+            );
+            return Err(Failure::usage(format!("`{assignment}` is no KEY=VALUE"), hint));
         };
         if !seen.insert(key) {
             return Err(Failure::usage(format!("`{key}` is set twice"), "keep one of the two"));

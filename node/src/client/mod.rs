@@ -278,20 +278,24 @@ impl Client {
 
     fn unreachable(&self, error: &ureq::Error) -> ClientError {
         let (reason, hint) = match error {
-            ureq::Error::Rustls(error) => (
-                format!("its certificate is not trusted: {error}"),
-                "name the ca.crt of that server's data directory with --ca-file, and a name its certificate is made for",
-            ),
-            ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => (
-                format!("its certificate is not trusted: {error}"),
-                "name the ca.crt of that server's data directory with --ca-file, and a name its certificate is made for",
-            ),
+            ureq::Error::Rustls(error) => insecure(error),
+            ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => insecure(error),
             ureq::Error::Io(error) => (error.to_string(), "is `raftboot serve` running there, and is --server right?"),
             ureq::Error::Timeout(_) => (error.to_string(), "the server may be overloaded, or a firewall drops packets"),
             other => (other.to_string(), "is `raftboot serve` running there, and is --server right?"),
         };
         ClientError::Unreachable { url: self.url.clone(), reason, hint: hint.into() }
     }
+}
+
+/// No TLS at all is another mistake than a certificate that does not fit.
+fn insecure(error: &dyn std::fmt::Display) -> (String, &'static str) {
+    let text = error.to_string();
+    if text.contains("corrupt message") {
+        return (format!("it does not speak TLS: {text}"), "is --server right? the admin API has port 8443 by default");
+    }
+    let hint = "name the ca.crt of that server's data directory with --ca-file, and a name its certificate is made for";
+    (format!("its certificate is not trusted: {text}"), hint)
 }
 
 /// The server's own words, or what its status says.

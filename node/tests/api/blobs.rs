@@ -50,6 +50,9 @@ fn bytes_can_go_first_and_get_their_names_by_one_apply() {
         .ok();
     assert_eq!(server.get("/api/v1/assets/b").ok()["size"], 6);
     assert_eq!(server.get("/api/v1/assets/b?content=true").header("content-type"), "text/x");
+    let shown = server.get("/api/v1/assets/b?content=true");
+    assert_eq!(shown.header("content-security-policy"), "default-src 'none'; sandbox", "a page would do nothing");
+    assert_eq!(shown.header("x-content-type-options"), "nosniff");
     let again = server.apply(&json!({"items": [server.get("/api/v1/assets/b").ok()]})).ok();
     assert_eq!(again["unchanged"], 1, "what was read may be sent back");
 }

@@ -82,6 +82,8 @@ fn the_last_node_stays_and_nobody_else_can_lead() {
     let status = server.get("/api/v1/status").ok();
     assert_eq!((&status["members"][0]["role"], &status["vip"]), (&json!("voter"), &json!(null)));
     assert_eq!(server.call("DELETE", "/api/v1/cluster/members/zoe", b"").error().0, 404);
+    let last = server.call("POST", "/api/v1/cluster/leave?force=true", b"").json();
+    assert!(last["message"].as_str().unwrap().contains("the only one that votes"), "{last}");
     for (method, path) in [("DELETE", "members/node-a"), ("POST", "leave"), ("POST", "transfer")] {
         let said = server.call(method, &format!("/api/v1/cluster/{path}"), b"").error();
         assert_eq!((said.0, said.1.as_str()), (409, "refused"), "{method} {path}");

@@ -94,7 +94,7 @@ fn what_no_machine_will_get_is_warned_about() {
     let put = server.call("PUT", &format!("{path}?allow_unusable=true"), b"variant: fcos").ok();
     assert!(warnings(&put)[0].contains("Butane"), "{put}");
     assert!(warnings(&server.call("PUT", "/api/v1/templates/ignition/node.ign", b"{}").ok()).is_empty());
-    let set = server.call("PATCH", "/api/v1/settings", br#"{"loaders":{"bios":"gone.0","efi-x64":"here.efi"}}"#).ok();
+    let set = server.call("PATCH", "/api/v1/settings", br#"{"loaders":{"bios":"gone.0","uefi-x64":"here.efi"}}"#).ok();
     assert!(warnings(&set).len() == 1 && warnings(&set)[0].contains("`gone.0`"), "{set}");
     let held = server.call("PATCH", MACHINE, br#"{"loader":"gone.efi"}"#).ok();
     assert!(warnings(&held)[0].contains("`gone.efi`"), "{held}");

@@ -1,5 +1,7 @@
 //! One node's admin API on a loopback port, with TLS, and a client for it that shows everything.
 
+pub(crate) mod described;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,8 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use ureq::http::{HeaderMap, Request};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+
+use described::{Contract, contract};
 
 /// A running API; gone on drop.
 pub(crate) struct Server {
@@ -109,7 +113,7 @@ impl Server {
                 _ => Ok(()),
             }),
             loader_served: Arc::new(|name| !name.starts_with("gone")),
-            loader_classes: Arc::from(["bios".to_owned(), "efi-x64".to_owned()]),
+            loader_classes: Arc::from(["bios".to_owned(), "uefi-x64".to_owned()]),
             own_addresses: Arc::new(|| vec![std::net::IpAddr::from([10, 0, 0, 1])]),
         };
         let record = Record::default();
@@ -133,8 +137,19 @@ impl Server {
         self.call_with(method, path, &headers, body)
     }
 
-    /// One request with these headers and no others.
+    /// What the API says it does.
+    pub(crate) fn contract(&self) -> &'static Contract {
+        contract(|| self.send("GET", "/api/v1/openapi.json", &[], b"").bytes)
+    }
+
+    /// One request with these headers and no others. Whatever the answer is, the API must have said that it may be so.
     pub(crate) fn call_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        let reply = self.send(method, path, headers, body);
+        self.contract().check(method, path, body, &reply);
+        reply
+    }
+
+    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);

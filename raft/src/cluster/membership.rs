@@ -220,6 +220,11 @@ fn danger(state: &State, views: &[PeerView], id: u64, force: bool) -> Option<Str
     let alive = left.iter().filter(|view| view.is_alive()).count();
     let needed = left.len() / 2 + 1;
     let goes = views.iter().find(|view| view.id == id);
+    if goes.is_some_and(|view| view.voter) && left.is_empty() {
+        return Some(format!(
+            "node {id} is the only one that votes, and there is no cluster without it: to end the cluster, stop its service and remove its data"
+        ));
+    }
     if goes.is_some_and(|view| view.voter) && alive < needed {
         return Some(format!(
             "without node {id} there would be {} voters, of which {needed} must work, and only {alive} do: bring them back first",
