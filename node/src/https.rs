@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use http::Request;
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -27,6 +28,8 @@ use tower::Service as _;
 use tracing::{debug, warn};
 
 use crate::idle::Idle;
+use crate::metrics::counted;
+use crate::request_id::{REQUEST_ID, RequestId};
 
 /// Connections open at once.
 const CONNECTIONS_MAX: usize = 512;
@@ -69,6 +72,10 @@ pub struct Service {
     pub name: &'static str,
     /// The key of the configuration that says where it listens.
     pub key: &'static str,
+    /// What metrics call it.
+    pub label: &'static str,
+    /// Counts an answer.
+    pub count: fn(&http::response::Parts),
     /// Whether a failed handshake is worth telling an operator about: those who have no certificate see nothing else.
     pub tells_failures: bool,
 }
@@ -266,6 +273,7 @@ struct Failures(Mutex<HashMap<IpAddr, (Instant, u32)>>);
 
 impl Failures {
     fn note(&self, service: &'static Service, peer: SocketAddr, reason: &str) {
+        counted::HANDSHAKES_FAILED.one(service.label);
         if !service.tells_failures || reason == NOTHING_SAID {
             debug!(service = service.name, %peer, reason, "a TLS handshake failed");
             return;
@@ -333,13 +341,25 @@ async fn connection(stream: Secured, peer: SocketAddr, server: &Server) {
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificate = certificates.first().cloned().map(|leaf| PeerCertificate(leaf.into_owned()));
-    let router = server.router.clone();
+    let (router, count) = (server.router.clone(), server.service.count);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
         if let Some(certificate) = &certificate {
             request.extensions_mut().insert(certificate.clone());
         }
-        router.clone().call(request)
+        let id = RequestId::of(request.headers());
+        request.extensions_mut().insert(id.clone());
+        let answering = router.clone().call(request);
+        let named = HeaderValue::from_str(&id.0);
+        id.scope(async move {
+            let mut answer = answering.await?;
+            if let Ok(named) = named {
+                answer.headers_mut().insert(REQUEST_ID, named);
+            }
+            let (parts, body) = answer.into_parts();
+            count(&parts);
+            Ok::<_, Infallible>(Response::from_parts(parts, body))
+        })
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = match server.stop.run_until_cancelled(connection.as_mut()).await {

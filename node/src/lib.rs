@@ -1,7 +1,7 @@
 //! The server and the command line of Raftboot, one module per protocol.
 //!
 //! In reading order: `run` is a node's life; `dhcp`, `tftp` and `boot` answer machines; `admin` answers operators;
-//! `catalog` answers the protocols' questions from the replicated state; `assets` keeps the bytes; `membership` is how
+//! `catalog` answers the protocols' questions from the replicated state; `assets` keeps the bytes; `metrics` counts, and `observe` shows a node to those outside; `membership` is how
 //! a node becomes one of a cluster, `peers` what it answers to the others, `peer_http` how it asks them.
 
 pub mod admin;
@@ -25,10 +25,13 @@ pub mod log;
 pub mod match_json;
 pub mod matchbox_json;
 pub mod membership;
+pub mod metrics;
+pub mod observe;
 pub mod peer_http;
 pub mod peers;
 pub mod rendezvous;
 pub mod replication;
+pub mod request_id;
 pub mod run;
 pub mod sightings;
 pub mod tasks;

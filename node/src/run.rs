@@ -12,6 +12,7 @@ mod own;
 mod owner;
 mod recover;
 mod restore;
+mod seen;
 mod signing;
 mod site;
 mod watchdog;

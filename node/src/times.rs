@@ -1,5 +1,7 @@
 //! How times are written for people and programs: RFC 3339, in UTC.
 
+use std::time::Duration;
+
 use raft::types::Timestamp;
 
 /// `2026-11-21T09:54:07Z`; nothing for a time that never was.
@@ -12,6 +14,39 @@ pub fn rfc3339(time: Timestamp) -> Option<String> {
 #[must_use]
 pub fn rfc3339_millis(time: Timestamp) -> String {
     format!("{}.{:03}Z", whole_seconds(time), time.0 % 1000)
+}
+
+/// Seconds since 1970 of a time as [`rfc3339`] writes it.
+#[must_use]
+pub fn parse_rfc3339(text: &str) -> Option<u64> {
+    let (day, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let numbers = |text: &str, mark: char| -> Option<[u64; 3]> {
+        let all: Vec<u64> = text.split(mark).map(|part| part.parse().ok()).collect::<Option<_>>()?;
+        all.try_into().ok()
+    };
+    let ([year, month, day], [hour, minute, second]) = (numbers(day, '-')?, numbers(time, ':')?);
+    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    // As in `date`, years begin in March.
+    let (year, shifted) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let of_year = (153 * shifted + 2) / 5 + day - 1;
+    let (era, of_era) = (year / 400, year % 400);
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
+    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+/// How long something has lasted, in the largest unit of which there are two: `90 seconds`, `3 days`.
+#[must_use]
+pub fn for_people(lasted: Duration) -> String {
+    let seconds = lasted.as_secs();
+    let (count, unit) = match seconds {
+        0..120 => (seconds, "second"),
+        120..7200 => (seconds / 60, "minute"),
+        7200..172_800 => (seconds / 3600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 fn whole_seconds(time: Timestamp) -> String {
@@ -39,6 +74,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn how_long_is_said_in_one_unit() {
+        for (seconds, text) in [
+            (0, "0 seconds"),
+            (1, "1 second"),
+            (119, "119 seconds"),
+            (120, "2 minutes"),
+            (7199, "119 minutes"),
+            (7200, "2 hours"),
+            (172_799, "47 hours"),
+            (172_800, "2 days"),
+            (40_000_000, "462 days"),
+        ] {
+            assert_eq!(for_people(Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
     fn times_are_written_as_rfc_3339() {
         for (seconds, text) in [
             (1, "1970-01-01T00:00:01Z"),
@@ -49,6 +101,12 @@ mod tests {
             (1_795_254_847, "2026-11-21T09:54:07Z"),
         ] {
             assert_eq!(rfc3339(Timestamp(seconds * 1000)).as_deref(), Some(text));
+            assert_eq!(parse_rfc3339(text), Some(seconds));
+        }
+        for wrong in
+            ["", "2026-11-21", "2026-13-01T00:00:00Z", "2026-01-01T00:00Z", "x-01-01T00:00:00Z", "0-1-1T0:0:0Z"]
+        {
+            assert_eq!(parse_rfc3339(wrong), None, "{wrong}");
         }
         assert_eq!(rfc3339(Timestamp(0)), None);
         assert_eq!(rfc3339_millis(Timestamp(1_795_254_847_012)), "2026-11-21T09:54:07.012Z");

@@ -42,7 +42,7 @@ fn every_line_that_the_default_configuration_offers_can_be_used() {
             _ => line,
         })
         .collect();
-    let config = Config::parse(&used.join("\n")).unwrap_or_else(|error| panic!("{error}"));
+    let config = Config::parse(&used.join("\n")).unwrap_or_else(|error| panic!("{error:?}"));
     assert_eq!(config.interface.as_deref(), Some("eth0"));
     assert!(config.log.json);
 }

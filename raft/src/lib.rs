@@ -15,6 +15,7 @@ mod files;
 pub mod home;
 pub mod log_store;
 pub mod mark;
+pub mod numbers;
 pub mod peer;
 pub mod rescue;
 pub mod snapshot;

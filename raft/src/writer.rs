@@ -19,6 +19,7 @@ use crate::engine::{Batch, Durability, Engine, Table};
 use crate::failure::{Fatal, Health, write_hint};
 use crate::log_store::{self, ROUND_KEY, Tail};
 use crate::mark::{MarkFile, Marker};
+use crate::numbers::Timings;
 use crate::type_config::{Entry, TypeConfig};
 
 /// Jobs that wait at most; whoever brings one more waits too.
@@ -46,6 +47,7 @@ pub struct Writer {
     queue: SyncSender<Job>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
     health: Health,
+    syncs: Arc<Timings>,
 }
 
 impl Writer {
@@ -64,9 +66,17 @@ impl Writer {
         let number =
             log_store::check_round(&*engine, mark.as_ref().map_or(0, MarkFile::round)).map_err(io::Error::other)?;
         let marker = mark.map(|mark| Marker::start(mark, health.clone())).transpose()?;
-        let worker = Worker { engine, tail, marker, health: health.clone(), place, number, watched_at: Instant::now() };
+        let syncs = Arc::new(Timings::default());
+        let (watched_at, timings) = (Instant::now(), syncs.clone());
+        let worker = Worker { engine, tail, marker, health: health.clone(), place, number, watched_at, syncs: timings };
         let thread = Builder::new().name("raft-writer".into()).spawn(move || worker.run(&jobs))?;
-        Ok(Self { queue, thread: Arc::new(Mutex::new(Some(thread))), health })
+        Ok(Self { queue, thread: Arc::new(Mutex::new(Some(thread))), health, syncs })
+    }
+
+    /// How long the disk took for what had to be durable.
+    #[must_use]
+    pub fn syncs(&self) -> &Timings {
+        &self.syncs
     }
 
     /// Appends entries; `done` is called once they are durable.
@@ -147,6 +157,7 @@ struct Worker {
     /// The number of the last synced write.
     number: u64,
     watched_at: Instant,
+    syncs: Arc<Timings>,
 }
 
 impl Worker {
@@ -265,7 +276,10 @@ impl Worker {
         self.number += 1;
         let mark = codec::encode(&DurableMark { round: self.number }).map_err(io::Error::other)?;
         batch.put(Table::Meta, ROUND_KEY, mark);
-        self.write(&batch, Durability::Synced)
+        let begun = Instant::now();
+        let written = self.write(&batch, Durability::Synced);
+        self.syncs.note(begun.elapsed());
+        written
     }
 
     fn write(&self, batch: &Batch, durability: Durability) -> io::Result<()> {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// Pages in these places follow the convention.
 const PLACES: [&str; 2] = ["docs/operate", "docs/guides/ha-talos.md"];
+/// Names pages, by words their paths contain, when not all of them are to be followed.
+pub const PAGES_VARIABLE: &str = "RAFTBOOT_PAGES";
 /// Where a block is executed unless it says so itself.
 const FIRST_HOST: &str = "mgmt-01";
 /// In place of a host: on each of them, one after the other.
@@ -99,6 +101,13 @@ pub fn pages() -> Result<Vec<Page>> {
     files.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
     files.sort();
     files.into_iter().map(|file| read(&root, file)).collect()
+}
+
+/// Whether this page is to be followed: all are, unless [`PAGES_VARIABLE`] chooses.
+#[must_use]
+pub fn is_chosen(page: &Page) -> bool {
+    let Ok(words) = std::env::var(PAGES_VARIABLE) else { return true };
+    words.split(',').any(|word| page.path.contains(word))
 }
 
 fn read(root: &Path, file: PathBuf) -> Result<Page> {

@@ -184,6 +184,20 @@ pub(super) fn remove_leftover_if_supported() -> Result<(), VipError> {
     open_if_supported()?.as_mut().map_or(Ok(()), remove_tables)
 }
 
+/// What there is of a fence in this network namespace, whoever made it: family, chains and rules. Nothing is changed.
+pub(super) fn found() -> Result<Vec<(String, usize, usize)>, VipError> {
+    let Some(mut socket) = open_if_supported()? else { return Ok(Vec::new()) };
+    let count = |socket: &mut NetlinkSocket, message| {
+        socket.request(message, NLM_F_DUMP).map_or(0, |all| all.iter().filter(|found| names_our_table(found)).count())
+    };
+    let families = existing(&mut socket).into_iter().map(|family| {
+        let chains = count(&mut socket, ruleset::get_chains(family));
+        let rules = count(&mut socket, ruleset::get_rules(family));
+        (format!("{family:?}").to_lowercase(), chains, rules)
+    });
+    Ok(families.collect())
+}
+
 fn open_if_supported() -> Result<Option<NetlinkSocket>, VipError> {
     match open_socket() {
         Err(VipError::FenceUnsupported { .. }) => Ok(None),

@@ -363,6 +363,15 @@ pub fn clear(config: &VipConfig) -> Result<(), VipError> {
     fence::remove_leftover_if_supported()
 }
 
+/// The fence that is installed in this network namespace, whoever did so: each family with its chains and rules. Nothing
+/// is changed.
+///
+/// # Errors
+/// When the kernel is not asked: no right to.
+pub fn fence_found() -> Result<Vec<(String, usize, usize)>, VipError> {
+    fence::found()
+}
+
 /// Asks the kernel whether the fence would work on that interface, without installing anything.
 ///
 /// # Errors

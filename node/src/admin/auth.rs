@@ -16,6 +16,7 @@ use super::error::{Answer, ApiError};
 use super::secret::Secret;
 use super::{Context, clock};
 use crate::https::Peer;
+use crate::metrics::counted;
 
 /// How many refused callers are logged in one `LOG_EVERY`.
 const LOGGED_MAX: u32 = 10;
@@ -113,6 +114,7 @@ pub struct RefusedCallers {
 
 impl RefusedCallers {
     fn note(&self, peer: &str, reason: &'static str, path: &str) {
+        counted::ADMIN_REFUSED_CALLERS.one(reason);
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let (since, count) = recent.filter(|(since, _)| now.duration_since(*since) < LOG_EVERY).unwrap_or_else(|| {

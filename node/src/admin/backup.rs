@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -79,12 +80,7 @@ pub(super) async fn read(State(context): State<Context>, Asked(what): Asked<What
         let mut files = Stored { context: &context, handle };
         let written = backup::write(&origin, what.files.then_some(&mut files as &mut dyn Files), &mut out);
         match written {
-            Ok(done) if done.lacking > 0 => {
-                warn!(files = done.files, lacking = done.lacking, "a backup was sent without the bytes of some files");
-            }
-            Ok(done) => {
-                info!(log_index = state.applied().0, files = done.files, bytes = done.file_bytes, "a backup was sent")
-            }
+            Ok(done) => report(&context, &done, what.files, state.applied().0),
             Err(error) => {
                 warn!(%error, "a backup broke off");
                 // It ends without its end, which whoever reads it notices.
@@ -104,6 +100,19 @@ pub(super) async fn read(State(context): State<Context>, Asked(what): Asked<What
         (CACHE_CONTROL, "no-store".to_owned()),
     ];
     Ok((headers, Body::from_stream(pieces)).into_response())
+}
+
+/// Says what was sent, and notes when it was everything.
+fn report(context: &Context, done: &backup::Written, with_files: bool, log_index: u64) {
+    let backup::Written { files, file_bytes: bytes, lacking } = *done;
+    if lacking > 0 {
+        warn!(files, lacking, "a backup was sent without the bytes of some files");
+    } else if with_files {
+        context.observe.source().last_backup.note(SystemTime::now());
+        info!(log_index, files, bytes, "a whole backup was sent");
+    } else {
+        info!(log_index, files, bytes, "a backup was sent");
+    }
 }
 
 fn read_secret(file: &Path) -> io::Result<Vec<u8>> {

@@ -24,7 +24,7 @@ const JOIN_SECONDS: u64 = 3600;
 const JOIN_SECONDS_MAX: u64 = 30 * 86_400;
 
 #[derive(Serialize)]
-struct Report {
+pub(super) struct Report {
     cluster_id: String,
     generation: u64,
     node_id: u64,
@@ -35,13 +35,18 @@ struct Report {
 }
 
 pub(super) async fn read(State(context): State<Context>) -> Response {
+    view::answer(&report(&context).await)
+}
+
+/// As the state and the leader have it; the nodes themselves are not asked.
+pub(super) async fn report(context: &Context) -> Report {
     let overview = context.cluster.overview().await;
     let state = context.cluster.read();
     let status = picture::asked(context.cluster.status(), &overview);
-    let picture = picture::draw(&state, &status, &overview);
+    let picture = picture::draw(&state, &status, &overview, &[], clock::now().0);
     let settings = cluster_settings::json(&state);
     let raft::Status { cluster_id, generation, node_id, leader, .. } = status;
-    view::answer(&Report { cluster_id, generation, node_id, leader, settings, picture })
+    Report { cluster_id, generation, node_id, leader, settings, picture }
 }
 
 pub(super) async fn read_settings(State(context): State<Context>) -> Response {

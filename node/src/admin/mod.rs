@@ -15,6 +15,7 @@ mod browser;
 mod clock;
 mod cluster;
 mod cluster_settings;
+mod concerns;
 mod document;
 mod drain;
 mod error;
@@ -30,6 +31,7 @@ mod routes;
 mod secret;
 mod settings;
 mod status;
+mod support;
 mod templates;
 pub mod tls;
 mod tokens;
@@ -48,15 +50,24 @@ use raft::types::Digest;
 
 use crate::assets::Store;
 use crate::https::Service;
+use crate::metrics::counted;
+use crate::observe;
 use crate::replication::Replicator;
 use crate::timeline;
 
+pub use crate::observe::Health;
 pub use auth::RefusedCallers;
 pub use routes::router;
 pub use secret::{NotAToken, Secret};
 
 /// What `https` calls the API.
-pub static SERVICE: Service = Service { name: "admin API", key: "listen.admin", tells_failures: false };
+pub static SERVICE: Service = Service {
+    name: "admin API",
+    key: "listen.admin",
+    label: "admin",
+    count: |answer| counted::admin_request(answer.status.as_u16()),
+    tells_failures: false,
+};
 
 /// What the API works with; cheap to clone.
 #[derive(Clone)]
@@ -69,6 +80,8 @@ pub struct Context {
     pub replicator: Replicator,
     /// What machines did, here and on other nodes.
     pub timeline: timeline::Reader,
+    /// What is seen of this node and the others from outside.
+    pub observe: observe::Reader,
     /// When this process started.
     pub started: SystemTime,
     /// What `status` calls this program.
@@ -96,6 +109,7 @@ impl Context {
         Self {
             replicator: Replicator::alone(cluster.clone(), store.clone()),
             timeline: timeline::Reader::alone(cluster.clone(), timeline::Record::default()),
+            observe: observe::Reader::alone(observe::Source::new(cluster.clone(), store.clone())),
             cluster,
             store,
             started: SystemTime::now(),
@@ -121,17 +135,6 @@ impl Context {
         let checks = Checks { template: Checks::default().template, ..self.checks };
         Self { checks, ..self }
     }
-}
-
-/// How one part of a node is.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Health {
-    /// Which part: `dhcp`.
-    pub name: &'static str,
-    /// `ok`, `off`, or what is wrong in one word.
-    pub state: &'static str,
-    /// For people: where it listens, what failed, what to do.
-    pub detail: String,
 }
 
 /// Says what is wrong with a template, by its kind, its name and its text.

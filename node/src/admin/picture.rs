@@ -1,13 +1,22 @@
 //! The cluster as one picture: who is there, who leads, who holds the VIP, what is missing, what to do. Pure.
 
+use std::time::Duration;
+
 use raft::Status;
 use raft::cluster::Overview;
 use raft::peer::PeerView;
 use raft::state::{Member, NodeKind, State, TwoNode};
+use raft::types::Timestamp;
 use serde::Serialize;
 
 use super::clock::rfc3339;
-use crate::replication::summary;
+use super::concerns;
+use crate::observe::Told;
+use crate::replication::{copies, summary};
+use crate::times::for_people;
+
+/// How many assets with too few copies are named.
+const NAMED_MAX: usize = 5;
 
 /// The whole of it, as answers show it.
 #[derive(Debug, Serialize)]
@@ -17,6 +26,9 @@ pub(super) struct Picture {
     /// Blobs with fewer copies than they need.
     #[serde(skip)]
     pub(super) under_replicated: usize,
+    /// The first names of such.
+    #[serde(skip)]
+    pub(super) under_replicated_names: Vec<String>,
     /// What somebody should look at; empty when all is well.
     pub(super) problems: Vec<Trouble>,
 }
@@ -41,6 +53,21 @@ pub(super) struct MemberView {
     replicas_missing: usize,
     /// The node whose place it takes.
     replaces: Option<u64>,
+    /// What it says of itself; nothing if it was not asked or did not answer.
+    #[serde(flatten)]
+    told: Option<ToldView>,
+}
+
+/// What a node says of itself.
+#[derive(Debug, Serialize)]
+struct ToldView {
+    version: String,
+    started_at: Option<String>,
+    /// How much its clock is ahead of that of the node asked.
+    clock_ahead_millis: Option<i64>,
+    disk_free_bytes: Option<u64>,
+    /// How it stands with the VIP there: `held`, `idle`, `claiming`, `conflict`, `survivor`, `unusable` or `none`.
+    vip_state: String,
 }
 
 /// The floating address.
@@ -58,23 +85,36 @@ pub(super) struct VipView {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Trouble {
     /// In one word, for programs.
-    code: &'static str,
-    message: String,
+    pub(super) code: &'static str,
+    pub(super) message: String,
     hint: String,
+    /// Where more is written about it, in the repository or in `/usr/share/doc/raftboot`.
+    page: &'static str,
 }
 
-fn trouble(code: &'static str, message: String, hint: impl Into<String>) -> Trouble {
-    Trouble { code, message, hint: hint.into() }
+pub(super) fn trouble(code: &'static str, message: String, hint: impl Into<String>) -> Trouble {
+    Trouble { code, message, hint: hint.into(), page: "" }
 }
 
-/// Draws it from what this node knows and what the leader says.
-pub(super) fn draw(state: &State, status: &Status, overview: &Overview) -> Picture {
+impl Trouble {
+    /// Says where more is written about it.
+    pub(super) fn see(self, page: &'static str) -> Self {
+        Self { page, ..self }
+    }
+}
+
+/// Draws it from what this node knows, what the leader says, and what the nodes say of themselves, where they were asked;
+/// `now` is in milliseconds since 1970.
+pub(super) fn draw(state: &State, status: &Status, overview: &Overview, told: &[Told], now: u64) -> Picture {
     let copies = summary(state);
     // What this node remembers of a leader may be long over; only one that has just answered counts.
     let leader = overview.leader;
     let mut members: Vec<MemberView> = state
         .members()
-        .map(|member| view(member, status, overview, leader, copies.missing.get(&member.id).copied().unwrap_or(0)))
+        .map(|member| MemberView {
+            told: told.iter().find(|one| one.id == member.id).and_then(told_view),
+            ..view(member, status, overview, leader, copies.missing.get(&member.id).copied().unwrap_or(0))
+        })
         .collect();
     members.extend(overview.peers.iter().filter(|peer| state.was_removed(peer.id)).map(leaving));
     let vip = vip(state, leader);
@@ -82,28 +122,61 @@ pub(super) fn draw(state: &State, status: &Status, overview: &Overview) -> Pictu
     quorum(status, leader, &members, &mut problems);
     nodes(&members, &mut problems);
     shape(state, status, &mut problems);
+    let nowhere = if copies.nowhere > 0 { named(state, |copies| copies.is_empty()) } else { Vec::new() };
     if copies.nowhere > 0 {
-        let message =
-            format!("{} files have no copy on any node: machines that ask for them are refused", copies.nowhere);
-        let hint = "bring back the node that has them; else `raftboot asset list` shows which, and `raftboot asset put` mends them";
-        problems.push(trouble("no_copy", message, hint));
+        let list = listed(&nowhere, copies.nowhere);
+        let message = format!("{} no copy on any node: machines that ask get an error: {list}", files(copies.nowhere));
+        let hint = "bring back the node that has them; else upload them again: `raftboot asset put`";
+        problems.push(trouble("no_copy", message, hint).see("docs/operate/failures.md#disks-fail"));
     }
-    if copies.under_replicated > copies.nowhere {
-        let message = format!("{} blobs have fewer copies than they need", copies.under_replicated - copies.nowhere);
-        problems.push(trouble(
-            "under_replicated",
-            message,
-            "bring back the nodes that do not answer; copies are made by themselves",
-        ));
+    let few = copies.under_replicated.saturating_sub(copies.nowhere);
+    let mut names = if few > 0 { named(state, |copies| !copies.is_empty()) } else { Vec::new() };
+    if few > 0 {
+        let message = format!("{} fewer copies than needed: {}", files(few), listed(&names, few));
+        let hint = "bring back the nodes that do not answer; copies are made by themselves";
+        problems.push(trouble("under_replicated", message, hint).see("docs/operate/failures.md#disks-fail"));
     }
     if let Some(vip) = &vip
         && matches!(vip.state, "unclaimed" | "released")
         && leader.is_some()
     {
         let hint = "if it stays so, look at the log of the node that leads: it says what keeps it from taking the VIP";
-        problems.push(trouble("vip_not_held", format!("nobody holds the VIP {}", vip.address), hint));
+        let message = format!("nobody holds the VIP {}", vip.address);
+        problems.push(trouble("vip_not_held", message, hint).see("docs/operate/failures.md#somebody-interferes"));
     }
-    Picture { members, vip, under_replicated: copies.under_replicated, problems }
+    names.splice(0..0, nowhere);
+    names.truncate(NAMED_MAX);
+    concerns::of_nodes(state, told, status.node_id, now, &mut problems);
+    Picture { members, vip, under_replicated: copies.under_replicated, under_replicated_names: names, problems }
+}
+
+/// The first names of what has too few copies, of those that have such copies.
+fn named(state: &State, such: impl Fn(&[u64]) -> bool) -> Vec<String> {
+    let lacking = state.assets_from("").filter(|asset| {
+        let of_it = copies(state, &asset.value.digest);
+        of_it.under_replicated && such(&of_it.copies)
+    });
+    lacking.map(|asset| asset.value.name.clone()).take(NAMED_MAX).collect()
+}
+
+fn files(count: usize) -> String {
+    if count == 1 { "1 file has".into() } else { format!("{count} files have") }
+}
+
+fn listed(names: &[String], of: usize) -> String {
+    let more = if of > names.len() { ", …" } else { "" };
+    names.join(", ") + more
+}
+
+fn told_view(one: &Told) -> Option<ToldView> {
+    let about = one.about.as_ref()?;
+    Some(ToldView {
+        version: about.version.clone(),
+        started_at: rfc3339(Timestamp(about.started)),
+        clock_ahead_millis: one.skew.map(|(ahead, _)| ahead),
+        disk_free_bytes: about.disk.map(|disk| disk.free),
+        vip_state: about.vip.state.clone(),
+    })
 }
 
 fn view(member: &Member, status: &Status, overview: &Overview, leader: Option<u64>, missing: usize) -> MemberView {
@@ -123,6 +196,7 @@ fn view(member: &Member, status: &Status, overview: &Overview, leader: Option<u6
         lag: peer.and_then(|peer| peer.lag),
         replicas_missing: missing,
         replaces: member.replaces,
+        told: None,
     }
 }
 
@@ -141,6 +215,7 @@ fn leaving(peer: &PeerView) -> MemberView {
         lag: peer.lag,
         replicas_missing: 0,
         replaces: None,
+        told: None,
     }
 }
 
@@ -170,11 +245,14 @@ fn quorum(status: &Status, leader: Option<u64>, members: &[MemberView], problems
     let (voters, needed) = (status.voters.len(), status.voters.len() / 2 + 1);
     if voters == 0 {
         let message = "this node waits for the cluster to send it the log".to_owned();
-        problems.push(trouble(
-            "waiting",
-            message,
-            "nothing, if it has joined just now; else look whether the others reach its peer port",
-        ));
+        problems.push(
+            trouble(
+                "waiting",
+                message,
+                "nothing, if it has joined just now; else look whether the others reach its peer port",
+            )
+            .see("docs/operate/cluster.md"),
+        );
         return;
     }
     let names: Vec<&str> =
@@ -183,28 +261,30 @@ fn quorum(status: &Status, leader: Option<u64>, members: &[MemberView], problems
         "no leader: {needed} of {voters} voters must work and reach each other; changes are refused, machines still boot"
     );
     let hint = format!("start the nodes that are down, and look at the network between them ({})", names.join(", "));
-    problems.push(trouble("no_leader", message, hint));
+    problems.push(trouble("no_leader", message, hint).see("docs/operate/failures.md#quorum-is-lost"));
 }
 
 fn nodes(members: &[MemberView], problems: &mut Vec<Trouble>) {
     for member in members.iter().filter(|member| member.role != "removed") {
         let name = &member.name;
         if member.reachable == Some(false) {
-            let since = member
-                .silent_for_millis
-                .map_or_else(|| "since the leader began".into(), |millis| format!("for {} s", millis / 1000));
+            let since = member.silent_for_millis.map_or_else(
+                || "since the leader began".into(),
+                |millis| format!("for {}", for_people(Duration::from_millis(millis))),
+            );
             let message = format!("node {name} ({}) has not answered {since}", member.id);
             let hint = format!(
                 "start it again; if it is gone for good: `raftboot remove {name}`, or let a new one of that name join"
             );
-            problems.push(trouble("node_silent", message, hint));
+            problems.push(trouble("node_silent", message, hint).see("docs/operate/failures.md#a-node-fails"));
         } else if member.role == "learner" {
             let lag = member.lag.map_or_else(String::new, |lag| format!(", {lag} log entries behind"));
             let message = format!(
-                "node {name} ({}) does not vote yet: {} blobs to fetch{lag}",
+                "node {name} ({}) does not vote yet: {} files to fetch{lag}",
                 member.id, member.replicas_missing
             );
-            problems.push(trouble("node_learning", message, "nothing: it votes as soon as it has them"));
+            let hint = "nothing: it votes as soon as it has them";
+            problems.push(trouble("node_learning", message, hint).see("docs/operate/cluster.md"));
         }
     }
 }
@@ -219,16 +299,21 @@ fn shape(state: &State, status: &Status, problems: &mut Vec<Trouble>) {
     match two_node {
         TwoNode::Survivor => {}
         TwoNode::Witness => {
-            problems.push(trouble(
-                "no_witness",
-                message,
-                "let the witness join: `raftboot join-token`, then `raftboot join … --witness` there",
-            ));
+            problems.push(
+                trouble(
+                    "no_witness",
+                    message,
+                    "let the witness join: `raftboot join-token`, then `raftboot join … --witness` there",
+                )
+                .see("docs/operate/cluster.md"),
+            );
         }
         TwoNode::None => {
             let hint =
                 "let a third node join, or a witness (`--witness`), or choose `raftboot cluster set two_node=survivor`";
-            problems.push(trouble("two_nodes", format!("{message}, and the VIP goes"), hint));
+            problems.push(
+                trouble("two_nodes", format!("{message}, and the VIP goes"), hint).see("docs/operate/cluster.md"),
+            );
         }
     }
 }
@@ -297,6 +382,10 @@ mod tests {
         PeerView { id, voter, silent_for_millis: Some(silent), lag: Some(0) }
     }
 
+    fn drawn(state: &State, status: &Status, overview: &Overview) -> Picture {
+        draw(state, status, overview, &[], 1_700_000_000_000)
+    }
+
     fn codes(picture: &Picture) -> Vec<&'static str> {
         picture.problems.iter().map(|problem| problem.code).collect()
     }
@@ -304,7 +393,7 @@ mod tests {
     #[test]
     fn a_healthy_cluster_has_no_problems() {
         let overview = Overview { leader: Some(1), peers: vec![peer(1, true, 0), peer(2, true, 40)] };
-        let picture = draw(&cluster(TwoNode::Survivor), &status(&[1, 2], Some(1)), &overview);
+        let picture = drawn(&cluster(TwoNode::Survivor), &status(&[1, 2], Some(1)), &overview);
         assert_eq!(codes(&picture), Vec::<&str>::new());
         let vip = picture.vip.unwrap();
         assert_eq!((vip.state, vip.holder, vip.holder_name.as_deref()), ("held", Some(1), Some("a")));
@@ -316,25 +405,88 @@ mod tests {
     fn what_is_wrong_is_said_with_what_to_do() {
         let state = cluster(TwoNode::None);
         let silent = Overview { leader: Some(1), peers: vec![peer(1, true, 0), peer(2, true, 34_000)] };
-        let picture = draw(&state, &status(&[1, 2], Some(1)), &silent);
+        let picture = drawn(&state, &status(&[1, 2], Some(1)), &silent);
         assert_eq!(codes(&picture), ["node_silent", "two_nodes"]);
-        assert!(picture.problems[0].message.contains("node b (2) has not answered for 34 s"), "{:?}", picture.problems);
+        assert!(
+            picture.problems[0].message.contains("node b (2) has not answered for 34 seconds"),
+            "{:?}",
+            picture.problems
+        );
 
-        let picture = draw(&state, &status(&[1, 2], None), &Overview::default());
+        let picture = drawn(&state, &status(&[1, 2], None), &Overview::default());
         assert_eq!(codes(&picture), ["no_leader", "two_nodes"]);
         assert_eq!(picture.vip.as_ref().unwrap().state, "unknown");
         assert_eq!(picture.members[1].reachable, None, "nobody can say");
 
         let learning = Overview { leader: Some(1), peers: vec![peer(1, true, 0), peer(2, false, 10)] };
-        assert_eq!(codes(&draw(&state, &status(&[1], Some(1)), &learning)), ["node_learning"]);
+        assert_eq!(codes(&drawn(&state, &status(&[1], Some(1)), &learning)), ["node_learning"]);
         assert_eq!(
-            codes(&draw(
+            codes(&drawn(
                 &cluster(TwoNode::Witness),
                 &status(&[1, 2], Some(1)),
                 &Overview { leader: Some(1), peers: vec![peer(2, true, 1)] }
             )),
             ["no_witness"]
         );
-        assert_eq!(codes(&draw(&State::default(), &status(&[], None), &Overview::default())), ["waiting"]);
+        assert_eq!(codes(&drawn(&State::default(), &status(&[], None), &Overview::default())), ["waiting"]);
+    }
+
+    #[test]
+    fn what_has_too_few_copies_is_named() {
+        let mut state = cluster(TwoNode::Survivor);
+        let digest = |letter: u8| Digest([letter; 32]);
+        let edits = (0..7_u8).map(|at| {
+            Edit::PutAsset(raft::state::Asset {
+                name: format!("talos/{at}"),
+                digest: digest(at),
+                size: 1,
+                media_type: String::new(),
+                origin: String::new(),
+            })
+        });
+        let command = Command {
+            actor: "test".into(),
+            at: Timestamp(1_700_000_000_000),
+            idempotency_key: String::new(),
+            fingerprint: Digest([0; 32]),
+            edits: edits.chain([Edit::ReportBlobs(1, vec![(digest(6), 1)])]).map(Into::into).collect(),
+            replace: Vec::new(),
+            allow_ties: false,
+        };
+        state.apply(LogIndex(6), &command);
+        let overview = Overview { leader: Some(1), peers: vec![peer(1, true, 0), peer(2, true, 40)] };
+        let picture = drawn(&state, &status(&[1, 2], Some(1)), &overview);
+        assert_eq!(codes(&picture), ["no_copy", "under_replicated"]);
+        let said: Vec<&str> = picture.problems.iter().map(|problem| &*problem.message).collect();
+        let list = "talos/0, talos/1, talos/2, talos/3, talos/4, …";
+        let nowhere = format!("6 files have no copy on any node: machines that ask get an error: {list}");
+        assert_eq!(said, [nowhere.as_str(), "1 file has fewer copies than needed: talos/6"]);
+        assert_eq!(picture.under_replicated_names.len(), NAMED_MAX);
+    }
+
+    #[test]
+    fn every_page_that_is_named_exists_with_its_heading() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let anchor = |line: &str| {
+            let title = line.trim_start_matches('#').trim().to_lowercase();
+            title
+                .chars()
+                .filter_map(|c| if c == ' ' { Some('-') } else { Some(c).filter(|c| c.is_alphanumeric() || *c == '-') })
+                .collect::<String>()
+        };
+        let mut pages = Vec::new();
+        for source in [include_str!("picture.rs"), include_str!("concerns.rs")] {
+            let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+            pages.extend(
+                code.split("\"docs/").skip(1).filter_map(|rest| Some(format!("docs/{}", rest.split('"').next()?))),
+            );
+        }
+        assert!(pages.len() > 8, "{pages:?}");
+        for page in pages {
+            let (file, heading) = page.split_once('#').unwrap_or((&page, ""));
+            let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{page}: {error}"));
+            let found = heading.is_empty() || text.lines().any(|line| line.starts_with('#') && anchor(line) == heading);
+            assert!(found, "{page}: no such heading");
+        }
     }
 }

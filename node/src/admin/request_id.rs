@@ -3,20 +3,17 @@
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
-use http::header::{ALLOW, HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
+use http::header::{ALLOW, HeaderValue};
 use tracing::{debug, error};
 
 use super::drain;
 use super::error::ApiError;
-use super::secret::random_hex;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Characters of an id that a client brings along.
-const ID_CHARS_MAX: usize = 64;
+use crate::request_id::{REQUEST_ID, RequestId};
 
 pub(super) async fn stamp(request: Request, next: Next) -> Response {
-    let id = brought(request.headers()).unwrap_or_else(fresh);
+    // Who serves the port has given it one.
+    let RequestId(id) = request.extensions().get().cloned().unwrap_or_else(|| RequestId::of(request.headers()));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let (request, rest) = drain::lend(request);
     let mut response = next.run(request).await;
@@ -26,9 +23,9 @@ pub(super) async fn stamp(request: Request, next: Next) -> Response {
         let error = response.extensions_mut().remove::<ApiError>().unwrap_or_else(|| foreign(status));
         let problem = &error.problems()[0];
         if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
-            error!(%id, %method, path, status = status.as_u16(), code = problem.code, message = problem.message, "an admin request failed");
+            error!(%id, %method, path, status = status.as_u16(), code = problem.code, problem = problem.message, "an admin request failed");
         } else {
-            debug!(%id, %method, path, status = status.as_u16(), code = problem.code, message = problem.message, "an admin request was refused");
+            debug!(%id, %method, path, status = status.as_u16(), code = problem.code, problem = problem.message, "an admin request was refused");
         }
         let allow = response.headers().get(ALLOW).cloned();
         response = error.render(&id);
@@ -40,17 +37,6 @@ pub(super) async fn stamp(request: Request, next: Next) -> Response {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
-}
-
-/// The client's own id, if it is harmless in a log.
-fn brought(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get(REQUEST_ID)?.to_str().ok()?;
-    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
-    (plain && !text.is_empty() && text.len() <= ID_CHARS_MAX).then(|| text.to_owned())
-}
-
-fn fresh() -> String {
-    random_hex::<8>().unwrap_or_else(|_| "0".repeat(16))
 }
 
 /// An error that the HTTP library answered by itself.

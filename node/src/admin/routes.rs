@@ -8,7 +8,7 @@ use raft::state::Role;
 use super::error::ApiError;
 use super::{
     Context, apply, assets, auth, backup, blobs, browser, cluster, explain, machines, objects, openapi, request_id,
-    settings, status, templates, tokens,
+    settings, status, support, templates, tokens,
 };
 
 /// Where the API begins.
@@ -51,6 +51,7 @@ fn table() -> Vec<(&'static str, Role, MethodRouter<Context>)> {
         ("/cluster/members/{node}", Admin, axum::routing::delete(cluster::remove)),
         ("/cluster/leave", Admin, post(cluster::leave)),
         ("/backup", Admin, get(backup::read)),
+        ("/support", Admin, get(support::bundle)),
         ("/tokens", Admin, get(tokens::list).post(tokens::create)),
         ("/tokens/{id}", Admin, axum::routing::delete(tokens::delete)),
     ]
@@ -71,6 +72,8 @@ pub fn router(context: Context) -> Router {
     for (path, methods) in open() {
         router = router.route(path, methods);
     }
+    let reader = from_fn_with_state((context.clone(), Role::Read), auth::require);
+    router = router.route("/metrics", get(support::numbers).route_layer(reader));
     for (path, role, methods) in table() {
         let guard = from_fn_with_state((context.clone(), role), auth::require);
         router = router.route(&format!("{PREFIX}{path}"), methods.route_layer(guard));
@@ -119,7 +122,8 @@ mod tests {
         let document = openapi::document();
         // OpenAPI has no names with slashes; percent-encoded they are one part of a path.
         let guarded = table().into_iter().map(|(path, ..)| format!("{PREFIX}{}", path.replace("{*", "{")));
-        let paths: BTreeSet<String> = guarded.chain(open().into_iter().map(|(path, _)| path.to_owned())).collect();
+        let others = open().into_iter().map(|(path, _)| path.to_owned()).chain(["/metrics".to_owned()]);
+        let paths: BTreeSet<String> = guarded.chain(others).collect();
         let described: BTreeSet<String> = document["paths"].as_object().unwrap().keys().cloned().collect();
         assert_eq!(described, paths);
     }

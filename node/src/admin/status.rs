@@ -7,15 +7,18 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use raft::Status;
+use raft::types::Timestamp;
 use serde::Serialize;
 
 use super::body::blocking;
 use super::error::Answer;
-use super::{Context, Health, clock, picture, view};
+use super::{Context, Health, clock, concerns, picture, view};
 use crate::replication;
 
 #[derive(Serialize)]
-struct Report {
+pub(super) struct Report {
+    /// The node's clock when it was asked.
+    at: Option<String>,
     version: &'static str,
     started_at: Option<String>,
     uptime_seconds: u64,
@@ -25,6 +28,8 @@ struct Report {
     picture: picture::Picture,
     objects: Objects,
     blobs: Blobs,
+    /// When any node gave the last whole backup.
+    last_backup: Option<String>,
     parts: Vec<Health>,
 }
 
@@ -46,11 +51,18 @@ struct Blobs {
     quarantined: usize,
     /// Cluster-wide: blobs with fewer copies than they need.
     under_replicated: usize,
+    /// The first of their names.
+    under_replicated_names: Vec<String>,
     /// How this node's own copying goes.
     replication: replication::Status,
 }
 
 pub(super) async fn status(State(context): State<Context>) -> Answer<Response> {
+    Ok(view::answer(&report(&context).await?))
+}
+
+/// How it is, from this node and what the others say.
+pub(super) async fn report(context: &Context) -> Answer<Report> {
     let (store, replicator) = (context.store.clone(), context.replicator.clone());
     let blobs = blocking(move || {
         let room = store.room().ok();
@@ -59,15 +71,19 @@ pub(super) async fn status(State(context): State<Context>) -> Answer<Response> {
             reserve_bytes: room.map(|room| room.reserve),
             quarantined: store.quarantined(),
             under_replicated: 0,
+            under_replicated_names: Vec::new(),
             replication: replicator.status(),
         })
     });
-    let overview = context.cluster.overview().await;
+    let (overview, told) = tokio::join!(context.cluster.overview(), context.observe.everywhere());
     let state = context.cluster.read();
     let cluster = picture::asked(context.cluster.status(), &overview);
-    let picture = picture::draw(&state, &cluster, &overview);
-    let blobs = Blobs { under_replicated: picture.under_replicated, ..blobs.await? };
-    Ok(view::answer(&Report {
+    let now = clock::now();
+    let mut picture = picture::draw(&state, &cluster, &overview, &told, now.0);
+    let under_replicated_names = std::mem::take(&mut picture.under_replicated_names);
+    let blobs = Blobs { under_replicated: picture.under_replicated, under_replicated_names, ..blobs.await? };
+    Ok(Report {
+        at: clock::rfc3339(now),
         version: context.version,
         started_at: clock::rfc3339(clock::millis(context.started)),
         uptime_seconds: SystemTime::now().duration_since(context.started).unwrap_or_default().as_secs(),
@@ -83,8 +99,9 @@ pub(super) async fn status(State(context): State<Context>) -> Answer<Response> {
             tokens: state.tokens().len(),
         },
         blobs,
+        last_backup: concerns::last_backup(&told).and_then(|at| clock::rfc3339(Timestamp(at))),
         parts: (context.health)(),
-    }))
+    })
 }
 
 /// Ready is: changes could be made through this node.

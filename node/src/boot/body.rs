@@ -9,6 +9,7 @@ use http_body::{Frame, SizeHint};
 
 use super::relay::Relay;
 use super::stream::Stream;
+use crate::metrics::counted;
 
 /// The body of an answer; its length is always known, so nothing is ever sent in chunks of HTTP.
 #[derive(Debug)]
@@ -50,11 +51,15 @@ impl http_body::Body for Body {
     type Error = io::Error;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match self.get_mut() {
-            Self::Bytes(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(stream) => stream.poll_next(context).map(|next| next.map(|read| read.map(Frame::data))),
-            Self::Relay(relay) => relay.poll_next(context).map(|next| next.map(|read| read.map(Frame::data))),
+        let next = match self.get_mut() {
+            Self::Bytes(bytes) => Poll::Ready(bytes.take().map(Ok)),
+            Self::Stream(stream) => stream.poll_next(context),
+            Self::Relay(relay) => relay.poll_next(context),
+        };
+        if let Poll::Ready(Some(Ok(bytes))) = &next {
+            counted::BOOT_SENT_BYTES.add(bytes.len() as u64);
         }
+        next.map(|next| next.map(|read| read.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -28,6 +28,8 @@ use super::signed::Signing;
 use super::stream::Reader;
 use super::{Questions, respond};
 use crate::idle::Idle;
+use crate::metrics::counted;
+use crate::request_id::RequestId;
 
 /// How many connections wait in the kernel's queue.
 const BACKLOG_MAX: u32 = 1024;
@@ -149,7 +151,10 @@ impl Server {
             match self.listener.accept().await {
                 Ok((stream, client)) => match gate.pass(client.ip(), permit) {
                     Ok(pass) => return (stream, client, pass),
-                    Err(reason) => debug!(%client, %reason, "refused a connection"),
+                    Err(reason) => {
+                        counted::BOOT_REFUSED.one();
+                        debug!(%client, %reason, "refused a connection");
+                    }
                 },
                 Err(error) => {
                     warn!(%error, "a connection could not be accepted");
@@ -162,6 +167,7 @@ impl Server {
 
 /// Serves one connection to its end.
 async fn converse(stream: TcpStream, client: SocketAddr, context: Arc<Context>, stop: CancellationToken) {
+    let _counted = counted::BOOT_CONNECTIONS.enter();
     // Nagle's algorithm would hold back the last piece of a file for 40 ms.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%client, %error, "nagle's algorithm stays on");
@@ -170,7 +176,7 @@ async fn converse(stream: TcpStream, client: SocketAddr, context: Arc<Context>, 
     let ends = Ends { client, local };
     let service = service_fn(|request: http::Request<Incoming>| {
         let context = &context;
-        async move { Ok::<_, Infallible>(respond(request, context, ends).await) }
+        async move { Ok::<_, Infallible>(RequestId::fresh().scope(respond(request, context, ends)).await) }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
@@ -192,7 +198,9 @@ async fn converse(stream: TcpStream, client: SocketAddr, context: Arc<Context>, 
 async fn respond(request: http::Request<Incoming>, context: &Context, ends: Ends) -> respond::Answer {
     let (parts, body) = request.into_parts();
     let ignored = drain(body).await;
+    let begun = Instant::now();
     let mut answer = context.answer(&parts, ends).await;
+    counted::boot_request(parts.uri.path(), answer.status().as_u16(), begun.elapsed());
     if !ignored {
         info!(client = %ends.client, "a request's body was too long or too slow; the connection is closed after the answer");
         respond::set(&mut answer, http::header::CONNECTION, "close");

@@ -95,8 +95,9 @@ impl Reader {
 
 async fn run<T: Send + 'static>(permits: Arc<Semaphore>, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let permit = permits.acquire_owned().await.map_err(io::Error::other)?;
+    let span = tracing::Span::current();
     let work = move || {
-        let done = work();
+        let done = span.in_scope(work);
         drop(permit);
         done
     };

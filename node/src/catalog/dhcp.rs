@@ -12,9 +12,10 @@ use tracing::{debug, info, warn};
 use super::Catalog;
 use super::gate::Pass;
 use crate::dhcp::{
-    Architecture, ClientUuid, Facts, HardwareAddress, MachineFacts, Mode, Outcome, Place, Questions, Sighting, Silence,
-    Stage, Turn,
+    Architecture, ClientUuid, Facts, HardwareAddress, MachineFacts, Mode, Outcome, Place, Port, Questions, Sighting,
+    Silence, Stage, Turn,
 };
+use crate::metrics::counted;
 use crate::sightings;
 use crate::timeline::Who;
 use crate::vip::View;
@@ -51,6 +52,7 @@ impl Questions for Catalog {
     fn seen(&self, sighting: Sighting) {
         self.log(&sighting);
         self.note_dhcp(&sighting);
+        self.note_rival(&sighting);
         // What another node answers, that node records: three records of one packet would be two too many.
         let is_told_elsewhere = sighting.outcome == Outcome::Silent(Silence::OtherNodeAnswers);
         if sighting.stage == Stage::OperatingSystem || is_told_elsewhere {
@@ -85,6 +87,21 @@ impl Catalog {
             .assets_from("")
             .any(|asset| asset.value.name.rsplit('/').next().is_some_and(|file| RASPBERRY_PI_FILES.contains(&file)));
         facts
+    }
+
+    /// A machine that asks for its boot file elsewhere has taken the offer of another boot server: one nobody knows of is a
+    /// fault that looks like bad luck. On port 67 the server it names is the one that hands out addresses.
+    fn note_rival(&self, sighting: &Sighting) {
+        let Some(server) = sighting.chosen_server.filter(|_| sighting.port == Port::Boot) else { return };
+        if sighting.outcome != Outcome::Silent(Silence::OtherServer) {
+            return;
+        }
+        let state = self.cluster.read();
+        let boots_at = |member: &raft::state::Member| member.boot.strip_prefix("http://").map(str::to_owned);
+        let of_ours = |place: String| place.rsplit_once(':').is_some_and(|(host, _)| host == server.to_string());
+        if state.vip() != Some(server) && !state.members().filter_map(|member| boots_at(member)).any(of_ours) {
+            counted::dhcp_rival(server, std::time::SystemTime::now());
+        }
     }
 
     /// This node's part in answering. While no holder is known the one committed last is the node to trust least: nodes
@@ -129,13 +146,13 @@ impl Catalog {
 
     fn log(&self, sighting: &Sighting) {
         if sighting.stage == Stage::OperatingSystem {
-            debug!(mac = %sighting.mac, message = sighting.message, "DHCP not meant for us");
+            debug!(mac = %sighting.mac, request = sighting.message, "DHCP not meant for us");
             return;
         }
         if sighting.outcome == Outcome::Silent(Silence::OtherNodeAnswers) {
             // The node that answers says so; who wonders about this one finds a counter of that name, too.
             let (mac, message) = (&sighting.mac, sighting.message);
-            debug!(%mac, message, why = Silence::OtherNodeAnswers.name(), "a network boot request was not answered here");
+            debug!(%mac, request = message, why = Silence::OtherNodeAnswers.name(), "a network boot request was not answered here");
             return;
         }
         match self.dhcp_log.lock().unwrap_or_else(PoisonError::into_inner).ask(Instant::now()) {
@@ -150,10 +167,10 @@ impl Catalog {
         match &sighting.outcome {
             Outcome::Answered { message: answer, boot_file } => {
                 let boot_file = boot_file.as_deref().unwrap_or("-");
-                info!(%mac, message, ?stage, architecture, ?answer, boot_file, "a network boot request was answered");
+                info!(%mac, request = message, ?stage, architecture, ?answer, boot_file, "a network boot request was answered");
             }
             Outcome::Silent(why) => {
-                info!(%mac, message, ?stage, architecture, why = why.name(), "a network boot request was not answered");
+                info!(%mac, request = message, ?stage, architecture, why = why.name(), "a network boot request was not answered");
             }
         }
     }

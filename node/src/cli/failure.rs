@@ -25,6 +25,12 @@ impl Failure {
         Self { code: FAILED, problems: vec![problem] }
     }
 
+    /// What had to be said is said; only the exit code is left.
+    #[must_use]
+    pub fn told_already() -> Self {
+        Self { code: FAILED, problems: Vec::new() }
+    }
+
     /// The command line asks for something that makes no sense.
     pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { code: USAGE, ..Self::new(message, hint) }

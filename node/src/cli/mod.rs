@@ -23,6 +23,7 @@ mod progress;
 mod rescue;
 mod settings;
 mod status;
+mod support;
 mod tokens;
 
 use std::path::PathBuf;
@@ -83,7 +84,7 @@ pub struct CheckConfigArguments {
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
     /// How the cluster and this node are, and what to do
-    Status(Connected<NoAction>),
+    Status(Connected<status::Arguments>),
     /// What to boot
     Profile(ConnectedTo<objects::ProfileAction>),
     /// Which machines get which profile
@@ -118,6 +119,8 @@ pub enum ClientCommand {
     Import(ConnectedTo<import::Action>),
     /// Write the data as another boot service reads it
     Export(ConnectedTo<export::Action>),
+    /// Collect from all nodes what helps to find a fault, without secrets, into one file
+    SupportBundle(Connected<support::Arguments>),
     /// Print a script that completes commands in a shell
     Completions {
         /// For which shell
@@ -145,10 +148,6 @@ pub struct ConnectedTo<T: Subcommand> {
     #[command(subcommand)]
     action: T,
 }
-
-/// A command that says everything by its name.
-#[derive(Debug, Args)]
-pub struct NoAction {}
 
 /// Does what was said, on the process's own terminal.
 #[must_use]
@@ -183,7 +182,7 @@ fn ended(result: Result<(), Failure>, terminal: &mut Terminal<'_>) -> u8 {
 
 fn perform(command: ClientCommand, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     match command {
-        ClientCommand::Status(Connected { connection, .. }) => status::run(&connection, terminal),
+        ClientCommand::Status(Connected { connection, action }) => status::run(&connection, &action, terminal),
         ClientCommand::Profile(ConnectedTo { connection, action }) => objects::profile(&connection, action, terminal),
         ClientCommand::Group(ConnectedTo { connection, action }) => objects::group(&connection, action, terminal),
         ClientCommand::Template(ConnectedTo { connection, action }) => objects::template(&connection, action, terminal),
@@ -203,6 +202,7 @@ fn perform(command: ClientCommand, terminal: &mut Terminal<'_>) -> Result<(), Fa
         ClientCommand::Backup(Connected { connection, action }) => backup::run(&connection, &action, terminal),
         ClientCommand::Import(ConnectedTo { connection, action }) => import::run(&connection, action, terminal),
         ClientCommand::Export(ConnectedTo { connection, action }) => export::run(&connection, &action, terminal),
+        ClientCommand::SupportBundle(Connected { connection, action }) => support::run(&connection, &action, terminal),
         ClientCommand::Completions { shell } => man::completions(shell, terminal),
         ClientCommand::Man(arguments) => man::run(&arguments, terminal),
     }

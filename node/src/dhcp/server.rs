@@ -134,7 +134,7 @@ fn answer(
 /// Details for who looks for a fault; what matters of a sighting, [`Questions::seen`] tells.
 fn log(sighting: &Sighting) {
     let Sighting { mac, stage, message, port, outcome, architecture, vendor_class, .. } = sighting;
-    debug!(%mac, ?stage, message, ?port, ?outcome, ?architecture, ?vendor_class, "dhcp heard");
+    debug!(%mac, ?stage, request = message, ?port, ?outcome, ?architecture, ?vendor_class, "dhcp heard");
 }
 
 fn send(endpoint: &Endpoint, reply: &Reply, counters: &Counters, warned_at: &mut Option<Instant>) {

@@ -25,11 +25,19 @@ use tokio::time::{Instant, sleep};
 use tonic::Status;
 
 use crate::https::Service;
+use crate::metrics::counted;
 
 pub use routes::router;
 
 /// What `https` calls it.
-pub static SERVICE: Service = Service { name: "gRPC service", key: "listen.grpc", tells_failures: true };
+pub static SERVICE: Service =
+    Service { name: "gRPC service", key: "listen.grpc", label: "grpc", count, tells_failures: true };
+
+/// A call that failed says so in the head of its answer, for nothing follows it.
+fn count(answer: &http::response::Parts) {
+    let failed = answer.headers.get(Status::GRPC_STATUS).is_some_and(|status| status != "0");
+    counted::GRPC_REQUESTS.one(if failed || !answer.status.is_success() { "error" } else { "ok" });
+}
 
 /// Bytes of one message, as the Go implementation of gRPC takes by default and matchbox does.
 const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;

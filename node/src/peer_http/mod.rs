@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use crate::request_id::{REQUEST_ID, RequestId};
+
 /// How long reaching a node may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a node may take to begin its answer.
@@ -108,6 +110,9 @@ impl Peers {
         range: Option<(u64, u64)>,
     ) -> Result<Reply, PeerError> {
         let mut request = Request::builder().method(method).uri(path).header("host", &member.peer);
+        if let Some(RequestId(id)) = RequestId::current() {
+            request = request.header(REQUEST_ID, &*id);
+        }
         if let Some((first, last)) = range {
             request = request.header("range", format!("bytes={first}-{last}"));
         }

@@ -22,6 +22,7 @@ use tracing::{debug, warn};
 
 use super::Caller;
 use crate::idle::Idle;
+use crate::request_id::RequestId;
 
 /// Connections of members at once; each fetches a few files at a time.
 const MEMBER_CONNECTIONS_MAX: usize = 256;
@@ -70,7 +71,7 @@ async fn connection(peer: HttpPeer, router: Router, stop: CancellationToken) {
     let HttpPeer { stream, node, address } = peer;
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Caller { node, address });
-        router.clone().call(request)
+        RequestId::of(request.headers()).scope(router.clone().call(request))
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_headers(HEADERS_MAX);

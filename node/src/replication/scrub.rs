@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::Replicator;
 use crate::assets::ReadError;
+use crate::metrics::counted;
 
 /// How fast the disk is read at most, in bytes per second: boots go first.
 const BYTES_PER_SECOND: u64 = 32 * 1024 * 1024;
@@ -28,6 +29,7 @@ pub(super) async fn run(replicator: Replicator, stop: CancellationToken) {
         match read.await {
             Ok(Some((digest, result))) => {
                 after = digest;
+                counted::BLOBS_REREAD.one();
                 replicator.note(|progress| progress.scrubbed_blobs += 1);
                 match result {
                     // Changed or removed while it was read, or found and told: the next round sees it.

@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use super::bind::Bound;
 use super::certificates::{self, Addresses, Kept};
 use super::own;
+use super::seen;
 use super::site::Site;
 use crate::assets::Store;
 use crate::catalog::Catalog;
@@ -21,7 +22,7 @@ use crate::loaders::Loaders;
 use crate::membership::{DataDir, Own, Standing};
 use crate::peer_http::Peers;
 use crate::replication::{self, Replicator};
-use crate::{admin, boot, dhcp, grpc, peers, sightings, tftp, timeline, vip};
+use crate::{admin, boot, dhcp, grpc, observe, peers, sightings, tftp, timeline, vip};
 
 /// Connections from other nodes that wait to be served; more are closed and come again.
 const ARRIVING_MAX: usize = 64;
@@ -80,7 +81,6 @@ pub(super) async fn build(
     let (http, arriving) = mpsc::channel(ARRIVING_MAX);
     let listener = bound.peers.try_clone().context("the port for other nodes cannot be handed on")?;
     let (cluster, store, credentials) = open(config, home, listener, http).await?;
-    let parts = bound.health();
     let data_dir = &config.data_dir;
     let loaders = Arc::new(Loaders::find(&config.loader_dirs));
     if own.kind == NodeKind::Data {
@@ -101,16 +101,19 @@ pub(super) async fn build(
     let view = vip::Handle::default();
     let sharing = super::handoff::sharing(&cluster, view.clone());
     let floating = vip::Floating::new(cluster.clone(), held.place, held.vip, view.clone());
-    let told = floating.reporter();
     let others = Peers::of(&cluster, credentials.clone());
     let replicator = Replicator::new(cluster.clone(), store.clone(), others.clone());
     let record = timeline::Record::default();
-    let timeline = timeline::Reader::new(cluster.clone(), record.clone(), others);
+    let timeline = timeline::Reader::new(cluster.clone(), record.clone(), others.clone());
+    let seen = observe::Source::new(cluster.clone(), store.clone());
+    let seen = observe::Source { replicator: replicator.clone(), timeline: record.clone(), ..seen };
+    let observe = observe::Reader::new(seen::source(seen, config, &bound, &floating.reporter()), others);
     let catalog = Catalog::new(cluster.clone(), place, view, loaders.clone(), store.clone(), sightings);
     let catalog = Arc::new(catalog.with_copies(replicator.clone()).with_timeline(record));
     let addresses = Addresses::new(site.addresses.clone());
     let context = admin::Context {
-        health: Arc::new(move || parts_of(&parts, &told)),
+        health: observe.source().health.clone(),
+        observe: observe.clone(),
         checks: checks(loaders, addresses.clone()),
         replicator: replicator.clone(),
         timeline: timeline.clone(),
@@ -126,17 +129,16 @@ pub(super) async fn build(
         tls,
         credentials,
     };
-    let for_members = replication::router(replicator.clone()).merge(timeline::router(timeline));
+    let for_members =
+        replication::router(replicator.clone()).merge(timeline::router(timeline)).merge(observe::router(observe));
     let peers = peers::router(peers::Context::new(cluster.clone(), data_dir.clone()), for_members);
-    let replicator = (own.kind == NodeKind::Data).then_some(replicator);
-    let said = own::announcement(config, site, own, cluster.identity());
-    let admin = admin::router(context);
     Ok(Built {
+        said: own::announcement(config, site, own, cluster.identity()),
+        replicator: (own.kind == NodeKind::Data).then_some(replicator),
+        admin: admin::router(context),
         bound,
         cluster,
         catalog,
-        replicator,
-        admin,
         grpc,
         peers,
         arriving,
@@ -144,7 +146,6 @@ pub(super) async fn build(
         kept,
         floating,
         sharing,
-        said,
     })
 }
 
@@ -189,19 +190,6 @@ async fn open(
         anyhow::Ok((cluster, Arc::new(store), credentials))
     })
     .await?
-}
-
-/// What was bound, and how it stands with the VIP now.
-fn parts_of(bound: &[admin::Health], vip: &vip::Reporter) -> Vec<admin::Health> {
-    let vip::Status { state, detail } = vip.status();
-    let state = match state {
-        "none" => "off",
-        "idle" | "claiming" | "held" => "ok",
-        wrong => wrong,
-    };
-    let mut parts = bound.to_vec();
-    parts.push(admin::Health { name: "vip", state, detail });
-    parts
 }
 
 /// The floating address moves; machines told to boot from it must not be told so as if it were this node's own.

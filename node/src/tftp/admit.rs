@@ -7,7 +7,7 @@ use super::names::{NAME_BYTES_MAX, Name};
 use super::options::{Agreed, blksize_for_link};
 use super::packet::{self, ErrorCode, Mode, Request};
 use super::patience::Busy;
-use super::questions::{Client, Ending, Event, Lookup, Refusal, What};
+use super::questions::{Client, Ending, Lookup, Refusal, What};
 use super::server::Driver;
 use super::sessions::{Key, Session};
 use super::source::{self, NETASCII_BYTES_MAX, Source};
@@ -64,7 +64,7 @@ impl Driver {
     fn note_refused(&self, client: Client, request: &Request, refusal: Refusal) {
         let name = packet::printable(&request.name, NAME_BYTES_MAX);
         tracing::debug!(client = %client.address, name, ?refusal, "tftp request refused");
-        self.questions.event(Event { name, client, what: What::Refused(refusal) });
+        self.tell_of(name, client, What::Refused(refusal));
     }
 
     /// Leaves a client without an answer, so that it asks again; not for ever.
@@ -128,7 +128,7 @@ impl Driver {
         self.patience.on_served(&key);
         let name = name.to_string();
         let what = What::Started { size: agreed.size, blksize: agreed.blksize, windowsize: agreed.windowsize };
-        self.questions.event(Event { name: name.clone(), client: client.clone(), what });
+        self.tell_of(name.clone(), client.clone(), what);
         let (transfer, step) = Transfer::new(agreed, now);
         let mut session = Session::new(client, name, datagram, transfer, source, now);
         self.share(&mut session, request.mode == Mode::Netascii);

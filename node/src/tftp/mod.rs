@@ -39,6 +39,7 @@ mod sessions;
 mod sockets;
 mod source;
 mod takeover;
+mod tell;
 pub mod transfer;
 
 pub use handoff::{Handoff, Inherited, Shared, Sharing};

@@ -14,7 +14,7 @@ use super::guard::{self, Allowance};
 use super::handoff::{Fingerprints, Sharing};
 use super::packet::{self, DATA_HEADER_BYTES, ErrorCode, Malformed, Packet};
 use super::patience::Patience;
-use super::questions::{Ending, Event, Questions, What};
+use super::questions::{Ending, Questions, What};
 use super::sessions::{Key, Session, Sessions};
 use super::sockets::{Port, Sockets};
 use super::source::{Read, ReadDone};
@@ -319,7 +319,7 @@ impl Driver {
         }
         let what = What::Ended { ending, bytes, blocks_resent, duration };
         let client = session.client;
-        self.questions.event(Event { name, client, what });
+        self.tell_of(name, client, what);
     }
 }
 

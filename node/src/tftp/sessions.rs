@@ -9,6 +9,8 @@ use super::handoff::Shared;
 use super::questions::{Client, Refusal};
 use super::source::Source;
 use super::transfer::Transfer;
+use crate::metrics::count::Inside;
+use crate::metrics::counted;
 
 /// Most transfers at once, on one socket.
 pub(super) const TRANSFERS_MAX: usize = 4096;
@@ -40,6 +42,7 @@ pub(super) struct Session {
     pub(super) shared: Option<Shared>,
     /// When the table will wake it, at the latest.
     wake_at: Option<Instant>,
+    _counted: Inside,
 }
 
 impl Session {
@@ -63,6 +66,7 @@ impl Session {
             started_at: now,
             shared: None,
             wake_at: None,
+            _counted: counted::TFTP_ACTIVE.enter(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::handoff::{RETELL_BLOCKS, Shared};
 use super::names::Name;
 use super::options::Agreed;
-use super::questions::{Client, Ending, Event, What};
+use super::questions::{Client, Ending, What};
 use super::server::Driver;
 use super::sessions::{Key, Session};
 use super::transfer::{Heard, Transfer};
@@ -63,7 +63,7 @@ impl Driver {
         let what = What::TakenOver { bytes: session.bytes_acked(), size: shared.size };
         self.share(&mut session, shared.text);
         self.sessions.insert(key, session);
-        self.questions.event(Event { name: shared.name.clone(), client, what });
+        self.tell_of(shared.name.clone(), client, what);
         self.apply(key, step).await;
     }
 

@@ -52,6 +52,19 @@ pub struct Event {
     pub detail: String,
 }
 
+/// One machine in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Brief {
+    /// The card.
+    pub machine: Mac,
+    /// When it did something last.
+    pub last: Timestamp,
+    /// What that was.
+    pub last_what: String,
+    /// How often it did what.
+    pub what: BTreeMap<String, u64>,
+}
+
 /// What this node has noted.
 #[derive(Debug)]
 pub(super) struct Book {
@@ -116,6 +129,21 @@ impl Book {
         events.sort_by_key(|event| event.at);
         events.drain(..events.len().saturating_sub(EVENTS_MAX));
         events
+    }
+
+    /// Every machine in the order of its MAC.
+    pub(super) fn summary(&self) -> Vec<Brief> {
+        let brief = |(mac, (_, line)): (&Mac, &(u64, VecDeque<Event>))| {
+            let last = line.iter().max_by_key(|event| event.last)?;
+            let what: BTreeMap<String, u64> = line.iter().fold(BTreeMap::new(), |mut counts, event| {
+                *counts.entry(event.what.to_string()).or_default() += event.times;
+                counts
+            });
+            Some(Brief { machine: mac.clone(), last: last.last, last_what: last.what.to_string(), what })
+        };
+        let mut all: Vec<Brief> = self.machines.lines.iter().filter_map(brief).collect();
+        all.sort_by(|one, other| one.machine.cmp(&other.machine));
+        all
     }
 
     /// The machine that spoke from there not long ago. That it goes on there says that it still has the address.
@@ -347,6 +375,19 @@ mod tests {
         note(&mut book, named(&mac(1)), "dhcp_silent", 1);
         note(&mut book, named(&mac(1)), "held", 3);
         assert_eq!(words(&book.of(&[mac(1), mac(2)], None)), "dhcp_silent script held");
+    }
+
+    #[test]
+    fn in_short_a_machine_has_no_details() {
+        let mut book = Book::default();
+        book.note(named(&mac(2)), "config", "generic secret-name", Timestamp(5));
+        note(&mut book, named(&mac(1)), "script", 1);
+        note(&mut book, named(&mac(1)), "script", 3);
+        note(&mut book, named(&mac(1)), "refused", 2);
+        let all = book.summary();
+        assert_eq!(all.iter().map(|brief| brief.machine.clone()).collect::<Vec<_>>(), [mac(1), mac(2)]);
+        assert_eq!((all[0].last, all[0].last_what.as_str(), all[0].what["script"]), (Timestamp(3), "script", 2));
+        assert!(!serde_json::to_string(&all).unwrap().contains("secret-name"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use raft::types::{Mac, Timestamp};
 
 pub use across::{Everywhere, OfNode, Reader};
-pub use book::{DETAIL_CHARS_MAX, EVENTS_MAX, Event, MACHINES_MAX, Who};
+pub use book::{Brief, DETAIL_CHARS_MAX, EVENTS_MAX, Event, MACHINES_MAX, Who};
 pub use serve::router;
 
 use book::Book;
@@ -33,6 +33,12 @@ impl Record {
     /// Remembers that a machine speaks from an address: what is asked from there without naming a MAC is its doing.
     pub fn met(&self, mac: &Mac, address: std::net::IpAddr, now: Timestamp) {
         self.book().met(mac, address, now);
+    }
+
+    /// Every machine that is remembered, with how many events and the last of them; no details.
+    #[must_use]
+    pub fn summary(&self) -> Vec<Brief> {
+        self.book().summary()
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {

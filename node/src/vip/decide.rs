@@ -108,6 +108,8 @@ pub enum Why {
     QuorumIsBack,
     /// Another node holds it without a quorum too, and goes first.
     OtherSurvivor,
+    /// The kernel refused what is needed to hold it.
+    Kernel,
 }
 
 impl Why {
@@ -122,6 +124,22 @@ impl Why {
             Self::Asked => "it is handed over",
             Self::QuorumIsBack => "a quorum is back",
             Self::OtherSurvivor => "the other node holds it and goes first",
+            Self::Kernel => "the kernel refused what is needed to hold it",
+        }
+    }
+
+    /// For metrics.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::NotLeading => "not_leading",
+            Self::LeaseOver => "lease_over",
+            Self::Unhealthy => "unhealthy",
+            Self::NoCarrier => "no_carrier",
+            Self::Asked => "asked",
+            Self::QuorumIsBack => "quorum_is_back",
+            Self::OtherSurvivor => "other_survivor",
+            Self::Kernel => "kernel",
         }
     }
 }

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use health::watch as watch_health;
 pub use place::{Place, fence_kind};
-pub use thread::Status;
+pub use thread::{Rival, Status};
 pub use view::{Handle, View};
 
 use claim::Claims;
@@ -79,7 +79,7 @@ impl Floating {
             let_go_until: Mutex::new(None),
             healthy: AtomicBool::new(true),
             held: watch::channel(false).0,
-            status: Mutex::new(Status { state: "none", detail: String::new() }),
+            status: Mutex::new(Status { state: "none", ..Status::default() }),
             looked: Mutex::new(Instant::now()),
         });
         let claims = Claims::new(cluster.clone(), tokio::runtime::Handle::current());
@@ -95,6 +95,9 @@ impl Floating {
             decider: Decider::new(timing),
             reopen_at: None,
             useless_since: None,
+            held_since: None,
+            renewed_at: None,
+            claimed_by_other: None,
         };
         Self { keeper, shared, claims, cluster }
     }

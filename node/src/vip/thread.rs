@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use netlink::vip::{Event, FenceKind, Renewed, Vip, VipError, boot_time};
+use netlink::vip::{Event, FenceKind, MacAddress, Renewed, Vip, VipError, boot_time};
 use raft::Cluster;
 use raft::state::{NodeKind, State, TwoNode};
 use raft::type_config::Leadership;
@@ -16,6 +16,7 @@ use super::decide::{Act, Decider, Look, Survivor, Why};
 use super::place::Place;
 use super::timing::LeaseTiming;
 use super::view::{Handle, View};
+use crate::metrics::counted;
 
 /// How often it looks while it holds or claims the VIP, and otherwise.
 const LOOK_BUSY: Duration = Duration::from_millis(5);
@@ -34,6 +35,8 @@ const STALE_AFTER: Duration = Duration::from_millis(20);
 const NICE: i32 = -15;
 /// A leader heard within so many leases is there.
 const LEADER_HEARD_LEASES: u32 = 2;
+/// A claim of somebody else is told for so long; whoever has an address says so every few seconds.
+const CLAIM_TOLD_FOR: Duration = Duration::from_secs(30);
 
 /// What the thread shares with the rest of the node.
 #[derive(Debug)]
@@ -55,6 +58,19 @@ pub struct Status {
     pub state: &'static str,
     /// More of it in words; empty when there is nothing to say.
     pub detail: String,
+    /// Since when this node holds it.
+    pub held_since: Option<SystemTime>,
+    /// Who else says to have it: while this node is to take it, or holds it.
+    pub rival: Option<Rival>,
+}
+
+/// Somebody else who has the VIP.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Rival {
+    /// Which card answers or claims.
+    pub mac: String,
+    /// Since when, as far as this node knows.
+    pub since: SystemTime,
 }
 
 pub(super) fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -76,6 +92,12 @@ pub(super) struct Keeper {
     pub(super) reopen_at: Option<Instant>,
     /// Since when this node leads and cannot use the address at all.
     pub(super) useless_since: Option<Instant>,
+    /// Since when the VIP is held here.
+    pub(super) held_since: Option<SystemTime>,
+    /// When its lease was renewed last.
+    pub(super) renewed_at: Option<Instant>,
+    /// Who claimed it while it was held here: since when, and when for the last time.
+    pub(super) claimed_by_other: Option<(MacAddress, Instant, Instant)>,
 }
 
 impl Keeper {
@@ -194,6 +216,7 @@ impl Keeper {
         match act {
             Act::Propose(leadership) => {
                 info!(term = leadership.term, "this node leads and claims the VIP");
+                counted::VIP_CLAIMS.one();
                 self.claims.propose(leadership);
                 return true;
             }
@@ -243,6 +266,9 @@ impl Keeper {
             Act::Announce => vip.announce(),
             Act::Propose(_) | Act::HandOver(_) | Act::LetGo(..) => Ok(()),
         };
+        if done.is_ok() {
+            self.keep_count(act);
+        }
         match done {
             // A fence that turned out closed lets nothing out: what follows waits for a newer answer of a quorum.
             Ok(()) => !self.decider.fence_is_closed(),
@@ -253,13 +279,38 @@ impl Keeper {
         }
     }
 
+    /// Notes for monitoring what has been done.
+    fn keep_count(&mut self, act: Act) {
+        let now = Instant::now();
+        match act {
+            Act::Take(_) => {
+                counted::VIP_TAKES.one();
+                self.held_since = Some(SystemTime::now());
+                self.renewed_at = Some(now);
+            }
+            Act::Renew(_) | Act::Reopen(_) => {
+                let gap = self.renewed_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+                counted::VIP_RENEW_GAP_MAX_MICROS.raise(u64::try_from(gap.as_micros()).unwrap_or(u64::MAX));
+                self.renewed_at = Some(now);
+                if self.decider.fence_is_closed() {
+                    counted::VIP_FENCE_CLOSED.one();
+                    // What follows is no renewal but a wait for a quorum.
+                    self.renewed_at = None;
+                } else if matches!(act, Act::Reopen(_)) {
+                    counted::VIP_FENCE_REOPENED.one();
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn kernel_failed(&mut self, error: &VipError, now: Instant) {
         if matches!(error, VipError::TimeoutTooShort { .. }) {
             debug!("too little is left of the lease to renew the fence");
             return;
         }
         warn!(error = chain(error), "the VIP cannot be held; trying again");
-        self.let_go(Why::Asked);
+        self.let_go(Why::Kernel);
         self.decider.failed(now);
         if let VipError::FenceMissing = error
             && let Some(vip) = &mut self.vip
@@ -299,6 +350,8 @@ impl Keeper {
             }
         }
         if was_held {
+            counted::VIP_RELEASES.one(why.word());
+            (self.held_since, self.renewed_at, self.claimed_by_other) = (None, None, None);
             info!(reason = why.text(), "this node has let go of the VIP");
         }
         if gone {
@@ -343,6 +396,7 @@ impl Keeper {
                 self.decider.failed(now);
             }
             Event::ForeignHolder { mac } => {
+                self.note_other(mac, now);
                 if self.decider.conflict().is_none_or(|conflict| conflict.mac != mac) {
                     if self.decider.holds() {
                         warn!(%mac, "somebody else says that it has the VIP");
@@ -360,6 +414,29 @@ impl Keeper {
             }
             Event::AddressGone | Event::Overflow | Event::Woken => self.decider.heard(event, now),
         }
+    }
+
+    fn note_other(&mut self, mac: MacAddress, now: Instant) {
+        if self.decider.holds() {
+            counted::VIP_FOREIGN_CLAIMS.one();
+            let since = self.claimed_by_other.filter(|(known, ..)| *known == mac).map_or(now, |(_, since, _)| since);
+            self.claimed_by_other = Some((mac, since, now));
+        } else if self.decider.claims() {
+            counted::VIP_PROBE_CONFLICTS.one();
+        }
+    }
+
+    /// Who else has the VIP. That another node has it while this one stands by is as it should be.
+    fn rival(&self) -> Option<Rival> {
+        let (mac, since) = if self.decider.holds() {
+            let (mac, since, last) = self.claimed_by_other?;
+            (last.elapsed() < CLAIM_TOLD_FOR).then_some((mac, since))?
+        } else {
+            let conflict = self.decider.conflict().filter(|_| self.decider.claims())?;
+            (conflict.mac, conflict.since)
+        };
+        let since = SystemTime::now().checked_sub(since.elapsed())?;
+        Some(Rival { mac: mac.to_string(), since })
     }
 
     fn publish(&self, state: &State) {
@@ -391,9 +468,11 @@ impl Keeper {
     }
 
     fn set_status(&self, state: &'static str, detail: String) {
+        let rival = self.rival();
         let mut status = lock(&self.shared.status);
-        if status.state != state || status.detail != detail {
-            *status = Status { state, detail };
+        let same_rival = status.rival.as_ref().map(|rival| &rival.mac) == rival.as_ref().map(|rival| &rival.mac);
+        if status.state != state || status.detail != detail || status.held_since != self.held_since || !same_rival {
+            *status = Status { state, detail, held_since: self.held_since, rival };
         }
     }
 }

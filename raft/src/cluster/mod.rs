@@ -12,7 +12,7 @@ mod witness;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use openraft::ServerState;
 use openraft::rt::watch::{Watch, WatchReceiver as _};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 pub use crate::failure::Fatal;
 pub use desk::{HandOver, LEADER_WAIT};
@@ -36,6 +37,8 @@ use crate::codec::{self, Applied, Identity, LogPosition, SnapshotHeader};
 use crate::command::{Command, Outcome};
 use crate::failure::Health;
 use crate::home::{Home, cluster_name};
+use crate::log_store::Tail;
+use crate::numbers::{Counters, Numbers};
 use crate::peer::{Ask, CallAnswer, CallProblem, Dialer, JoinAsk, PeerOptions, PeerView, ProblemKind, RemoveAsk};
 use crate::snapshot::Snapshots;
 use crate::state::{Member, NewMember, State};
@@ -195,6 +198,8 @@ struct Inner {
     identity: Identity,
     caught_up: Arc<AtomicBool>,
     snapshots: Snapshots,
+    tail: Arc<Tail>,
+    counters: Arc<Counters>,
     home: Mutex<Option<Home>>,
 }
 
@@ -270,7 +275,10 @@ impl Cluster {
     /// See `ProposeError`; `Unknown` and `Fatal` leave open whether it was applied.
     pub async fn propose(&self, command: Command) -> Result<Committed, ProposeError> {
         let bytes = check_size(&command)?;
-        self.at_desk(move |desk| async move { desk.propose(command, bytes).await }).await
+        let counted = self.inner.counters.proposal();
+        let done = self.at_desk(move |desk| async move { desk.propose(command, bytes).await }).await?;
+        counted.done();
+        Ok(done)
     }
 
     /// Replicates a command as the leader, and only while that leadership lasts.
@@ -280,7 +288,10 @@ impl Cluster {
     pub async fn propose_as(&self, leadership: Leadership, command: Command) -> Result<Committed, ProposeError> {
         check_size(&command)?;
         let proposal = Proposal(Arc::new(command));
-        self.at_desk(move |desk| async move { desk.write(proposal, Some(leadership)).await }).await
+        let counted = self.inner.counters.proposal();
+        let done = self.at_desk(move |desk| async move { desk.write(proposal, Some(leadership)).await }).await?;
+        counted.done();
+        Ok(done)
     }
 
     /// Hands leadership to a node (`None`: to the best there is) and returns which. Whatever was set by `on_hand_over` is
@@ -378,7 +389,7 @@ impl Cluster {
         }
         let desk = lock(&inner.desk).clone().ok_or(ProposeError::Unavailable)?;
         let health = inner.health.clone();
-        let done = inner.handle.spawn(work(desk)).await.map_err(|_| inner.gone())?;
+        let done = inner.handle.spawn(work(desk).in_current_span()).await.map_err(|_| inner.gone())?;
         done.map_err(|problem| match problem.kind {
             ProblemKind::NotLeader | ProblemKind::Unavailable => ProposeError::Unavailable,
             ProblemKind::Refused => ProposeError::Refused(problem.message),
@@ -423,6 +434,27 @@ impl Cluster {
         }
     }
 
+    /// How the consensus does here, for monitoring. Looks at one file name and waits for nobody.
+    #[must_use]
+    pub fn numbers(&self) -> Numbers {
+        let inner = &self.inner;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let committed = inner.metrics.borrow_watched().local_committed.map_or(0, |id| id.index);
+        let (first, (_, last)) = (inner.tail.first(), inner.tail.ends());
+        Numbers {
+            committed,
+            log_entries: last.map_or(0, |last| (last.index + 1).saturating_sub(first)),
+            log_bytes_written: inner.tail.appended_bytes(),
+            syncs: inner.writer.syncs().look(),
+            proposals: count(&inner.counters.proposals),
+            proposals_failed: count(&inner.counters.proposals_failed),
+            proposals_under_way: count(&inner.counters.proposals_under_way),
+            leader_changes: count(&inner.counters.leader_changes),
+            campaigns: count(&inner.counters.campaigns),
+            snapshot: snapshot_file(&inner.snapshots),
+        }
+    }
+
     /// Whether everything that was answered before this start is applied again here; once true, it stays so.
     #[must_use]
     pub fn caught_up(&self) -> bool {
@@ -455,6 +487,12 @@ impl Cluster {
             let _ = stopped.await;
         }
     }
+}
+
+/// Size and age of the last snapshot.
+fn snapshot_file(snapshots: &Snapshots) -> Option<(u64, Duration)> {
+    let meta = snapshots.newest().ok()??.metadata().ok()?;
+    Some((meta.len(), meta.modified().ok()?.elapsed().unwrap_or_default()))
 }
 
 fn check_size(command: &Command) -> Result<usize, ProposeError> {

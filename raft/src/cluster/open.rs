@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use openraft::ServerState;
 use openraft::error::InitializeError;
 use openraft::error::RaftError;
 use openraft::rt::watch::WatchReceiver as _;
@@ -14,8 +15,8 @@ use tokio::sync::Semaphore;
 
 use super::desk::Desk;
 use super::{
-    Cluster, EngineKind, Heard, INFLIGHT_UNITS_MAX, Inner, Options, Raft, STOP_DISK_TIMEOUT, STOP_TIMEOUT, Syncing,
-    Tuning, lead, witness,
+    Cluster, EngineKind, Heard, INFLIGHT_UNITS_MAX, Inner, Metrics, Options, Raft, STOP_DISK_TIMEOUT, STOP_TIMEOUT,
+    Syncing, Tuning, lead, witness,
 };
 use crate::codec::Identity;
 use crate::engine::{Engine, EngineError, Expect, MemoryEngine, RocksEngine, RocksOptions};
@@ -23,6 +24,7 @@ use crate::failure::{DAMAGE_HINT, Fatal, Health, write_hint};
 use crate::home::{Home, HomeError, cluster_name};
 use crate::log_store::{self, LogStore, Tail};
 use crate::mark::MarkFile;
+use crate::numbers::Counters;
 use crate::peer::{Answering, CallHandler, Calls, Dialer, PeerOptions, Peers, Server};
 use crate::snapshot::{SnapshotError, Snapshots};
 use crate::state_machine::{self, Parts, ReadModel, StateMachine};
@@ -91,12 +93,7 @@ pub(super) fn open(options: Options, tuning: Tuning) -> Result<Cluster, OpenErro
     let started = runtime.block_on(start(storage, &identity, tuning, &health, dialer.clone()));
     let (raft, caught_up) = match started {
         Ok(started) => started,
-        Err(error) => {
-            runtime.shutdown_timeout(Duration::from_secs(5));
-            snapshots.stop(STOP_TIMEOUT);
-            writer.stop(STOP_DISK_TIMEOUT);
-            return Err(error);
-        }
+        Err(error) => return Err(give_up(error, runtime, &snapshots, &writer)),
     };
     let caught_up = Arc::new(AtomicBool::new(caught_up));
     let heard = Arc::new(Heard::default());
@@ -114,7 +111,8 @@ pub(super) fn open(options: Options, tuning: Tuning) -> Result<Cluster, OpenErro
     };
     runtime.spawn(catch_up(raft.clone(), caught_up.clone(), health.clone()));
     runtime.spawn(watch_over(raft.clone(), health.clone()));
-    runtime.spawn(keep_log_short(raft, tail, tuning.snapshot_every_bytes));
+    let counters = counting(&runtime, &raft);
+    runtime.spawn(keep_log_short(raft, tail.clone(), tuning.snapshot_every_bytes));
     if let Some(peers) = options.peers {
         let answering = Answering {
             identity: identity.clone(),
@@ -146,9 +144,19 @@ pub(super) fn open(options: Options, tuning: Tuning) -> Result<Cluster, OpenErro
             identity,
             caught_up,
             snapshots,
+            tail,
+            counters,
             home: Mutex::new(Some(home)),
         }),
     })
+}
+
+/// Ends what was begun before the consensus could not be started.
+fn give_up(error: OpenError, runtime: Runtime, snapshots: &Snapshots, writer: &Writer) -> OpenError {
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    snapshots.stop(STOP_TIMEOUT);
+    writer.stop(STOP_DISK_TIMEOUT);
+    error
 }
 
 /// Everything on disk, read and checked.
@@ -436,6 +444,34 @@ async fn watch_over(raft: Raft, health: Health) {
             }
             None => {}
         }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn counting(runtime: &Runtime, raft: &Raft) -> Arc<Counters> {
+    let counters = Arc::new(Counters::default());
+    runtime.spawn(count_changes(raft.metrics(), counters.clone()));
+    counters
+}
+
+/// Counts leaders and candidacies as they come. What comes and goes between two looks is not seen.
+async fn count_changes(mut metrics: Metrics, counters: Arc<Counters>) {
+    let (mut led_by, mut stood) = (None, false);
+    loop {
+        let (leader, stands) = {
+            let now = metrics.borrow_and_update();
+            (now.current_leader, now.state == ServerState::Candidate)
+        };
+        if let Some(leader) = leader {
+            counters
+                .leader_changes
+                .fetch_add(u64::from(led_by.is_some_and(|before| before != leader)), Ordering::Relaxed);
+            led_by = Some(leader);
+        }
+        counters.campaigns.fetch_add(u64::from(stands && !stood), Ordering::Relaxed);
+        stood = stands;
         if metrics.changed().await.is_err() {
             return;
         }
