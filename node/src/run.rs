@@ -23,8 +23,9 @@ use std::time::Duration;
 use anyhow::anyhow;
 use raft::Cluster;
 use raft::home::cluster_name;
-use raft::state::NodeKind;
+use raft::state::{Certificate, NodeKind};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::catalog::Catalog;
@@ -35,6 +36,7 @@ use crate::{callers, dhcp, https, peers, tftp, vip};
 
 use bind::Bound;
 use build::{Built, Held};
+use certificates::Kept;
 
 pub use clear::clear_vip;
 pub use found::{Founded, init};
@@ -207,15 +209,7 @@ fn start(built: Built) -> Tasks {
         Ok(())
     });
     let gate = kept.tls.gate();
-    let remembering = cluster.clone();
-    tasks.start("certificates seen", LOOP_DEADLINE, |stop| async move {
-        callers::remember_all(seen, remembering, stop).await;
-        Ok(())
-    });
-    tasks.start("certificates", LOOP_DEADLINE, |stop| async move {
-        kept.keep(cluster, stop).await;
-        Ok(())
-    });
+    start_certificates(&mut tasks, kept, seen, cluster);
     tasks.start("peers", ANSWERS_DEADLINE, |stop| async move {
         peers::serve(arriving, peer_router, stop).await;
         Ok(())
@@ -261,6 +255,19 @@ fn start_vip(tasks: &mut Tasks, floating: vip::Floating, boot_http: Option<&crat
         });
     }
     tasks.start("vip", LOOP_DEADLINE, |stop| floating.run(stop));
+}
+
+/// What keeps certificates fitting, and remembers those of clients.
+fn start_certificates(tasks: &mut Tasks, kept: Kept, seen: mpsc::Receiver<Certificate>, cluster: Cluster) {
+    let remembering = cluster.clone();
+    tasks.start("certificates seen", LOOP_DEADLINE, |stop| async move {
+        callers::remember_all(seen, remembering, stop).await;
+        Ok(())
+    });
+    tasks.start("certificates", LOOP_DEADLINE, |stop| async move {
+        kept.keep(cluster, stop).await;
+        Ok(())
+    });
 }
 
 /// What machines meet first.

@@ -9,13 +9,13 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use ureq::http::Method;
 
+use super::Connected;
 use super::connect::{Connection, list};
 use super::failure::Failure;
 use super::host::Here;
 use super::objects::{changed, delete, show_list};
 use super::output::{Format, Terminal, parse, text};
 use super::tokens::RoleName;
-use super::{Connected, NoAction};
 use crate::certs::{self, Authority, CA_FILE, CA_KEY_FILE, ClientWish, Facts, LEAF_DAYS, Lifetime};
 
 /// For whom.
@@ -28,14 +28,18 @@ pub enum CertCommand {
     /// The same as `client` through the admin API, from anywhere; the key stays here
     Request(RequestArguments),
     /// Clients' certificates: those issued by `request` or used since, and those revoked
-    List(Connected<NoAction>),
+    List(Connected<Nothing>),
     /// Refuse the holder of a certificate from now on, on every node
     Revoke(Connected<RevokeArguments>),
     /// Accept a revoked certificate again, or forget one that is only known
     Unrevoke(Connected<SerialArguments>),
     /// When the certificates of the node that is asked end
-    Status(Connected<NoAction>),
+    Status(Connected<Nothing>),
 }
+
+/// A command that says everything by its name.
+#[derive(Debug, Args)]
+pub struct Nothing {}
 
 /// Whose certificate is refused.
 #[derive(Debug, Args)]

@@ -357,7 +357,7 @@ fn certificates(pem: &[u8]) -> impl Iterator<Item = Certificate<'static>> {
 }
 
 /// No TLS at all is another mistake than a certificate that does not fit.
-fn insecure(error: &dyn std::fmt::Display) -> (String, &'static str) {
+fn insecure(error: &dyn fmt::Display) -> (String, &'static str) {
     let text = error.to_string();
     if text.contains("corrupt message") {
         return (format!("it does not speak TLS: {text}"), "is --server right? the admin API has port 8443 by default");

@@ -18,7 +18,7 @@ use super::site::Site;
 use crate::assets::Store;
 use crate::callers::{self, Callers, Unsaid};
 use crate::catalog::Catalog;
-use crate::certs::{self, CA_FILE, CaFiles, Gate};
+use crate::certs::{CA_FILE, CaFiles, Gate};
 use crate::config::{Config, Timing};
 use crate::loaders::Loaders;
 use crate::membership::{DataDir, Own, Standing};
@@ -92,19 +92,13 @@ pub(super) async fn build(
         report(&loaders);
     }
     check_vip(&cluster, site);
-    let certificate = config.certificate.as_ref().map(|own| (own.chain.as_path(), own.key.as_path()));
-    let names = certificates::names(&site.names, &own.name, &cluster.read());
-    let client_ca = config.client_ca.as_ref().map(|ca| ca.file.as_path());
-    let tls = admin::tls::Tls::open(data_dir, certificate, client_ca, &names)?;
+    let tls = open_tls(config, site, own, &cluster)?;
     // Only a node that is alone may make itself an administrator; one that joined is administered already.
     if cluster.status().voters == [cluster.identity().node] && !home.has_joined() {
         admin::bootstrap::first_token(&cluster, data_dir).await?;
     }
     let (noticed, first_seen) = callers::noticed();
-    let grpc_gate = grpc_gate(config, &tls)?;
-    let grpc_callers = Callers::new(cluster.clone(), grpc_gate.clone(), unsaid(config).1, noticed.clone());
-    let grpc_context = grpc::Context::new(cluster.clone(), grpc_callers, Arc::new(boot::check_template));
-    let grpc = (grpc::router(grpc_context), grpc_gate.clone());
+    let grpc = grpc_service(config, &tls, &cluster, noticed.clone())?;
     let (sightings, reporter) = sightings::channel();
     let place = crate::catalog::Site { address: site.address, http_port: site.http_port };
     let view = vip::Handle::default();
@@ -115,38 +109,24 @@ pub(super) async fn build(
     let record = timeline::Record::default();
     let timeline = timeline::Reader::new(cluster.clone(), record.clone(), others.clone());
     let rotation = Rotation::new(cluster.clone(), CaFiles::new(data_dir), Some(others.clone()));
-    let inventory = certs::Inventory::of(certificates::places(config));
+    let kept = Kept::of(config, site, own, tls.clone(), grpc.1.clone(), credentials, rotation.clone());
     let seen = observe::Source::new(cluster.clone(), store.clone());
     let seen = observe::Source { replicator: replicator.clone(), timeline: record.clone(), ..seen };
     let observe =
-        observe::Reader::new(seen::source(seen, config, &bound, &floating.reporter(), inventory.clone()), others);
+        observe::Reader::new(seen::source(seen, config, &bound, &floating.reporter(), kept.inventory.clone()), others);
     let catalog = Catalog::new(cluster.clone(), place, view, loaders.clone(), store.clone(), sightings);
     let catalog = Arc::new(catalog.with_copies(replicator.clone()).with_timeline(record));
-    let addresses = Addresses::new(site.addresses.clone());
     let context = admin::Context {
         health: observe.source().health.clone(),
         observe: observe.clone(),
-        checks: checks(loaders, addresses.clone()),
+        checks: checks(loaders, kept.addresses.clone()),
         replicator: replicator.clone(),
         timeline: timeline.clone(),
         ca: issuing(&rotation),
         callers: Some(Callers::new(cluster.clone(), tls.gate(), unsaid(config).0, noticed)),
-        certificates: inventory.clone(),
+        certificates: kept.inventory.clone(),
         rotation: Some(rotation.clone()),
         ..admin::Context::new(cluster.clone(), store.clone()).in_dir(data_dir)
-    };
-    let kept = Kept {
-        config: config.clone(),
-        address: site.address,
-        own: own.name.clone(),
-        host: site.names.clone(),
-        addresses,
-        tls,
-        grpc: grpc_gate,
-        credentials,
-        rotation: rotation.clone(),
-        inventory,
-        bundle: certificates::bundle(data_dir),
     };
     let for_members =
         replication::router(replicator.clone()).merge(timeline::router(timeline)).merge(observe::router(observe));
@@ -168,6 +148,26 @@ pub(super) async fn build(
         floating,
         sharing,
     })
+}
+
+fn open_tls(config: &Config, site: &Site, own: &Own, cluster: &Cluster) -> anyhow::Result<admin::tls::Tls> {
+    let certificate = config.certificate.as_ref().map(|own| (own.chain.as_path(), own.key.as_path()));
+    let client_ca = config.client_ca.as_ref().map(|ca| ca.file.as_path());
+    let names = certificates::names(&site.names, &own.name, &cluster.read());
+    Ok(admin::tls::Tls::open(&config.data_dir, certificate, client_ca, &names)?)
+}
+
+/// What clients of matchbox call, and who may.
+fn grpc_service(
+    config: &Config,
+    tls: &admin::tls::Tls,
+    cluster: &Cluster,
+    noticed: mpsc::Sender<state::Certificate>,
+) -> anyhow::Result<(axum::Router, Arc<Gate>)> {
+    let gate = grpc_gate(config, tls)?;
+    let callers = Callers::new(cluster.clone(), gate.clone(), unsaid(config).1, noticed);
+    let context = grpc::Context::new(cluster.clone(), callers, Arc::new(boot::check_template));
+    Ok((grpc::router(context), gate))
 }
 
 /// Who may call the gRPC service, and what they are shown.

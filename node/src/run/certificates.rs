@@ -14,10 +14,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::site;
+use super::site::{self, Site};
 use crate::admin::tls::Tls;
 use crate::certs::{Authority, CA_FILE, Gate, Inventory, PEER, Place, SERVER};
 use crate::config::Config;
+use crate::membership::Own;
 use crate::rotation::{Progress, Rotation};
 
 /// How often this host's addresses are read again.
@@ -74,7 +75,7 @@ impl Addresses {
 }
 
 /// The certificates a node with this configuration lives by.
-pub(super) fn places(config: &Config) -> Vec<Place> {
+fn places(config: &Config) -> Vec<Place> {
     let dir = &config.data_dir;
     let admin = config.certificate.as_ref().map_or_else(|| dir.join(SERVER.file()), |own| own.chain.clone());
     let mut places = vec![
@@ -93,28 +94,28 @@ pub(super) fn places(config: &Config) -> Vec<Place> {
 }
 
 /// The CAs that are trusted, as a file has them.
-pub(super) fn bundle(data_dir: &Path) -> Vec<u8> {
+fn bundle(data_dir: &Path) -> Vec<u8> {
     std::fs::read(data_dir.join(CA_FILE)).unwrap_or_default()
 }
 
 /// What is kept.
 pub(super) struct Kept {
-    pub(super) config: Config,
+    config: Config,
     /// The address machines are told.
-    pub(super) address: Ipv4Addr,
+    address: Ipv4Addr,
     /// This node's name.
-    pub(super) own: String,
+    own: String,
     /// Names of this host.
-    pub(super) host: Vec<String>,
+    host: Vec<String>,
     pub(super) addresses: Addresses,
     pub(super) tls: Tls,
     /// What the gRPC service shows, and whom it lets in.
-    pub(super) grpc: Arc<Gate>,
-    pub(super) credentials: Credentials,
-    pub(super) rotation: Rotation,
+    grpc: Arc<Gate>,
+    credentials: Credentials,
+    rotation: Rotation,
     pub(super) inventory: Inventory,
     /// The CAs that `credentials` trust.
-    pub(super) bundle: Vec<u8>,
+    bundle: Vec<u8>,
 }
 
 /// What of the state certificates depend on.
@@ -123,6 +124,31 @@ fn basis(state: &State) -> (Option<LogIndex>, Option<Arc<CaRecord>>) {
 }
 
 impl Kept {
+    /// What a node with this configuration keeps.
+    pub(super) fn of(
+        config: &Config,
+        site: &Site,
+        own: &Own,
+        tls: Tls,
+        grpc: Arc<Gate>,
+        credentials: Credentials,
+        rotation: Rotation,
+    ) -> Self {
+        Self {
+            config: config.clone(),
+            address: site.address,
+            own: own.name.clone(),
+            host: site.names.clone(),
+            addresses: Addresses::new(site.addresses.clone()),
+            tls,
+            grpc,
+            credentials,
+            rotation,
+            inventory: Inventory::of(places(config)),
+            bundle: bundle(&config.data_dir),
+        }
+    }
+
     /// Runs until told to stop. What fails is said and tried again; the certificates in use stay.
     pub(super) async fn keep(mut self, cluster: Cluster, stop: CancellationToken) {
         let mut seen = basis(&cluster.read());

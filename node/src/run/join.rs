@@ -101,8 +101,8 @@ fn clear(home: &DataDir, joining: &Joining) -> anyhow::Result<Option<Identity>> 
         Standing::New | Standing::Joining => return Ok(None),
         Standing::Member(identity) => {
             let ours = certificates(&home.path().join(CA_FILE)).ok();
-            let pinned = |ours: &Vec<_>| ours.iter().any(|ca| raft::types::Digest::of(ca) == joining.token.ca());
-            let same = ours.as_ref().is_some_and(pinned);
+            let is_pinned = |ca: &[u8]| raft::types::Digest::of(ca) == joining.token.ca();
+            let same = ours.is_some_and(|ours| ours.iter().any(|ca| is_pinned(ca)));
             match same.then(|| left_behind(&identity, joining)).transpose()? {
                 Some(None) => return Ok(Some(identity)),
                 Some(Some(generation)) => format!(
