@@ -62,20 +62,19 @@ fn vip(state: &State, name: &str, about: &About, now: u64, problems: &mut Vec<Tr
 }
 
 const SOMEBODY: &str = "docs/operate/failures.md#somebody-interferes";
-const DISKS: &str = "docs/operate/failures.md#disks-fail";
 
 fn disk(name: &str, about: &About, problems: &mut Vec<Trouble>) {
     if let Some(disk) = about.disk.filter(|disk| disk.free < disk.reserve.saturating_mul(2)) {
         let refused = if disk.free <= disk.reserve { "uploads are refused" } else { "uploads will be refused soon" };
         let message = format!("the disk of node {name} has {} left: {refused}", size(disk.free));
         let hint = "free some space there, or remove assets that are not needed (`raftboot asset rm`; their bytes go a day later)";
-        problems.push(trouble("disk_low", message, hint).see(DISKS));
+        problems.push(trouble("disk_low", message, hint).see("docs/operate/full-disk.md"));
     }
     if about.quarantined > 0 {
         let files = if about.quarantined == 1 { "file".into() } else { format!("{} files", about.quarantined) };
         let message = format!("node {name} put {files} aside as damaged");
         let hint = "look at that disk (`smartctl -a`); good copies came from other nodes. Then delete what is in `quarantine` there";
-        problems.push(trouble("quarantine", message, hint).see(DISKS));
+        problems.push(trouble("quarantine", message, hint).see("docs/operate/corrupt-disk.md"));
     }
 }
 
@@ -95,7 +94,7 @@ fn certificates(name: &str, about: &About, now: u64, problems: &mut Vec<Trouble>
         };
         let message = format!("the certificate `{}` of node {name} {when}", certificate.name);
         let hint = "a file of yours: put a new one in its place; any other: look at the log of that node, it renews them itself";
-        problems.push(trouble(code, message, hint).see("docs/reference/config.md"));
+        problems.push(trouble(code, message, hint).see("docs/operate/certificates.md"));
     }
 }
 
@@ -121,7 +120,7 @@ fn versions(told: &[Told], problems: &mut Vec<Trouble>) {
     if all.windows(2).any(|pair| pair[0].0 != pair[1].0) {
         let said: Vec<String> = all.iter().map(|(version, name)| format!("{name} runs {version}")).collect();
         let hint = "finish the upgrade, one node after the other, the leader last";
-        let page = "docs/operate/failures.md#planned-stop-rolling-restart";
+        let page = "docs/operate/upgrade.md";
         problems.push(
             trouble("versions_differ", format!("nodes run different versions: {}", said.join(", ")), hint).see(page),
         );
@@ -158,7 +157,7 @@ fn backup(told: &[Told], now: u64, problems: &mut Vec<Trouble>) {
     if Duration::from_millis(now.saturating_sub(last)) > BACKUP_AGE_MAX {
         let message = format!("the last whole backup is {} old", ago(last, now));
         let hint = "make one (`raftboot backup FILE`), and look why the timer did not: `systemctl list-timers raftboot-backup.timer`";
-        problems.push(trouble("backup_old", message, hint).see("docs/reference/metrics.md#what-the-alerts-mean"));
+        problems.push(trouble("backup_old", message, hint).see("docs/operate/backup.md"));
     }
 }
 

@@ -261,7 +261,7 @@ fn quorum(status: &Status, leader: Option<u64>, members: &[MemberView], problems
         "no leader: {needed} of {voters} voters must work and reach each other; changes are refused, machines still boot"
     );
     let hint = format!("start the nodes that are down, and look at the network between them ({})", names.join(", "));
-    problems.push(trouble("no_leader", message, hint).see("docs/operate/failures.md#quorum-is-lost"));
+    problems.push(trouble("no_leader", message, hint).see("docs/operate/lost-quorum.md"));
 }
 
 fn nodes(members: &[MemberView], problems: &mut Vec<Trouble>) {
@@ -305,14 +305,14 @@ fn shape(state: &State, status: &Status, problems: &mut Vec<Trouble>) {
                     message,
                     "let the witness join: `raftboot join-token`, then `raftboot join … --witness` there",
                 )
-                .see("docs/operate/cluster.md"),
+                .see("docs/operate/witness.md"),
             );
         }
         TwoNode::None => {
             let hint =
                 "let a third node join, or a witness (`--witness`), or choose `raftboot cluster set two_node=survivor`";
             problems.push(
-                trouble("two_nodes", format!("{message}, and the VIP goes"), hint).see("docs/operate/cluster.md"),
+                trouble("two_nodes", format!("{message}, and the VIP goes"), hint).see("docs/operate/witness.md"),
             );
         }
     }
