@@ -32,6 +32,8 @@ const CONTROLLER: u8 = 9;
 const FIRST: u8 = 11;
 /// Downloads of the package and conversations of the nodes would fill the capture.
 const CAPTURED: &str = "arp or port 67 or port 68 or port 69 or port 4011 or port 8080";
+/// What was on the wire is in the capture within this.
+const CAPTURED_MAX: Duration = Duration::from_secs(10);
 /// From a fault to a cluster that is as it should be, on a busy computer.
 pub const WHOLE_MAX: Duration = Duration::from_secs(60);
 
@@ -256,9 +258,11 @@ impl Site {
         let expected = boots::expect(&client, &self.evidence, &self.lab, firmware, self.machines)?;
         let mut machine = Machine::power_on(&self.lab, &self.evidence, firmware, &expected.mac)?;
         let booted = boots::confirm(&client, &mut machine, firmware, &expected)?;
-        let asked =
-            self.evidence.captured(&format!("ether src {} and dst host {VIP} and dst port 8080", expected.mac))?;
-        ensure!(asked.contains("GET "), "{} asked nothing of {VIP}", expected.mac);
+        let filter = format!("ether src {} and dst host {VIP} and dst port 8080", expected.mac);
+        // The capture is a moment behind.
+        until("the machine has asked something of the floating address", CAPTURED_MAX, || {
+            Ok(self.evidence.captured(&filter)?.contains("GET ").then_some(()))
+        })?;
         Ok(booted)
     }
 
