@@ -6,12 +6,13 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract;
 use axum::response::{IntoResponse, Response};
 use bytes::{Buf, Bytes};
 use futures::stream::{self, BoxStream, StreamExt};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
+use raft::state::{CaStage, State};
 use raft::types::Digest;
 use serde::Deserialize;
 use tokio::runtime::Handle;
@@ -41,7 +42,10 @@ pub(super) struct What {
     stale: bool,
 }
 
-pub(super) async fn read(State(context): State<Context>, Asked(what): Asked<What>) -> Answer<Response> {
+pub(super) async fn read(
+    extract::State(context): extract::State<Context>,
+    Asked(what): Asked<What>,
+) -> Answer<Response> {
     let Some(dir) = context.data_dir.clone() else {
         return Err(ApiError::internal("this node does not know where its CA is"));
     };
@@ -59,6 +63,7 @@ pub(super) async fn read(State(context): State<Context>, Asked(what): Asked<What
         let latest = context.cluster.read_latest().await;
         latest.map_err(|error| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error, hint))?
     };
+    unchanging(&state)?;
     let secret = |name: &str| {
         let file = dir.join(name);
         read_secret(&file).map_err(|error| ApiError::internal(format!("{}: {error}", file.display())))
@@ -100,6 +105,16 @@ pub(super) async fn read(State(context): State<Context>, Asked(what): Asked<What
         (CACHE_CONTROL, "no-store".to_owned()),
     ];
     Ok((headers, Body::from_stream(pieces)).into_response())
+}
+
+/// While the CA changes a cluster has two, and a backup has place for one.
+fn unchanging(state: &State) -> Answer<()> {
+    if state.ca().is_none_or(|ca| ca.stage == CaStage::Done) {
+        return Ok(());
+    }
+    let message = "the cluster's CA is being changed, and a backup holds one CA";
+    let hint = "finish that (`raftboot ca status` says how far it is) or take it back, then make the backup";
+    Err(ApiError::new(StatusCode::CONFLICT, "ca_changing", message, hint))
 }
 
 /// Says what was sent, and notes when it was everything.

@@ -126,6 +126,9 @@ fn rotate(a: &Node, b: &Node, c: &Node, done: &AtomicU32) {
     ca(b, &["rotate"]).ok();
     followed(a, "trusts_new", true);
     more(done);
+    // A backup has place for one CA.
+    let refused = a.cli(a, &["backup", &a.data().join("backup").display().to_string()]);
+    assert!(refused.error.contains("CA is being changed") && refused.code == Some(1), "{refused:?}");
     // There and back again.
     ca(a, &["rotate"]).ok();
     followed(c, "issued_by_new", true);
