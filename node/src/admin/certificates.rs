@@ -147,7 +147,8 @@ pub(super) async fn issue(
         revoked: false,
         reason: String::new(),
     };
-    let done = write.commit(&context, Edit::PutCertificate(certificate), Digest([0; 32]), |_| String::new()).await?;
+    let done = write.commit(&context, Edit::PutCertificate(certificate), Digest([0; 32]), |_| String::new()).await;
+    let done = done.map_err(ApiError::unguarded)?;
     let issued = Issued {
         index: done.index,
         effect: "created",
