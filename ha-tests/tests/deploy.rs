@@ -167,7 +167,8 @@ fn replaced(site: &mut Site) -> Result<()> {
 
 /// One leaves, all go to sleep, the data stays until it is told to go.
 fn taken_away(site: &mut Site) -> Result<()> {
-    site.converge("uninstall.yml", &["--limit", "mgmt-01"])?;
+    site.refused("uninstall.yml", &["--limit", "mgmt-01"], "no node may fail any more")?;
+    site.converge("uninstall.yml", &["--limit", "mgmt-01", "-e", "raftboot_leave_force=true"])?;
     site.until_whole(&THREE[1..])?;
     site.converge("uninstall.yml", &[])?;
     for host in &site.hosts {
