@@ -3,6 +3,7 @@
 import importlib.util
 import pathlib
 import sys
+import tempfile
 import types
 import unittest
 
@@ -22,6 +23,9 @@ def load(path):
 
 decide = load(ROLE / "filter_plugins" / "raftboot.py")
 settings = load(ROLE / "library" / "raftboot_settings.py")
+facts = load(ROLE / "library" / "raftboot_facts.py")
+# What the product's own tests hold to be an identity, as it is on disks: of generation 2.
+IDENTITY = ROLE.parent.parent.parent / "raft" / "tests" / "golden" / "identity.hex"
 
 
 def address(text, interface="eth0", prefix=24, finite=False, dynamic=False):
@@ -124,6 +128,65 @@ class Order(unittest.TestCase):
         self.assertEqual(decide.speakers(list(hosts), hosts), ["b", "a"])
         self.assertEqual(decide.founded(["d"], hosts), [])
         self.assertEqual(decide.founded(["e"], {"e": {"raftboot_now": {"member": True}}}), ["e"])
+
+
+class Replace(unittest.TestCase):
+    def test_a_voter_that_answers_lives_whatever_it_lacks(self):
+        picture = status("a", "b")
+        picture["members"][1]["replicas_missing"] = 2
+        self.assertTrue(decide.alive(picture, "b"))
+        picture["members"][1]["reachable"] = False
+        self.assertFalse(decide.alive(picture, "b"))
+        self.assertFalse(decide.alive(picture, "c"))
+        self.assertFalse(decide.alive("", "a"))
+
+
+class Firewall(unittest.TestCase):
+    def test_whose_address_is_not_known(self):
+        hosts = {"a": {"raftboot_self": {"peer_host": "10.0.20.11"}}, "b": {}, "c": {"raftboot_self": {"peer_host": "mgmt-03"}}}
+        self.assertEqual(decide.unplaced(list(hosts), hosts), ["b", "c"])
+        self.assertEqual(decide.unplaced(["a"], hosts), [])
+
+
+class Asleep(unittest.TestCase):
+    def found(self, **nodes):
+        hosts = {name: {"raftboot_now": now} if now else {} for name, now in nodes.items()}
+        return decide.outlived(list(hosts), hosts)
+
+    def runs(self, generation, leader=1):
+        picture = {"cluster": {"leader": leader, "generation": generation}}
+        return {"member": True, "service": {"active": True}, "generation": generation, "status": picture}
+
+    def sleeps(self, generation):
+        return {"member": True, "service": {"active": False}, "generation": generation, "status": None}
+
+    def test_who_is_of_the_cluster_is_woken(self):
+        self.assertEqual(self.found(a=self.runs(2), b=self.sleeps(2), c=None), [])
+        self.assertEqual(self.found(a=self.sleeps(1), b=self.sleeps(1)), [])
+        self.assertEqual(self.found(a=self.runs(1, leader=None), b=self.sleeps(1)), [])
+        self.assertEqual(self.found(a=self.runs(1), b=None, c={"member": False, "service": {"active": False}}), [])
+
+    def test_who_was_left_behind_is_not(self):
+        found = self.found(a=self.runs(1000000007), b=self.sleeps(1), c=self.sleeps(1000000007))
+        self.assertEqual(len(found), 1)
+        self.assertIn("b has generation 1", found[0])
+        self.assertIn("raftboot_replace=b", found[0])
+        # None of them runs: the newest counts.
+        self.assertEqual(len(self.found(a=self.sleeps(1000000007), b=self.sleeps(1), c=self.sleeps(1))), 2)
+        self.assertIn("can be read", self.found(a=self.runs(1), b=self.sleeps(None))[0])
+
+    def test_without_a_leader_all_must_have_been_looked_at(self):
+        self.assertIn("b may have gone on", self.found(a=self.sleeps(1), b=None)[0])
+
+    def test_the_generation_on_a_disk(self):
+        with tempfile.TemporaryDirectory() as directory:
+            self.assertIsNone(facts.generation(directory))
+            file = pathlib.Path(directory) / "raft" / "identity"
+            file.parent.mkdir()
+            file.write_bytes(bytes.fromhex(IDENTITY.read_text()))
+            self.assertEqual(facts.generation(directory), 2)
+            file.write_bytes(b"x" * 48)
+            self.assertIsNone(facts.generation(directory))
 
 
 class Reach(unittest.TestCase):

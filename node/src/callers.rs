@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use raft::Cluster;
 use raft::command::{Command, Edit, Guard, GuardedEdit};
-use raft::state::{Certificate, Role};
+use raft::state::{CERTIFICATES_MAX, Certificate, Role};
 use raft::types::Digest;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -142,9 +142,18 @@ pub fn noticed() -> (mpsc::Sender<Certificate>, mpsc::Receiver<Certificate>) {
 }
 
 /// Puts them into the replicated state, where `raftboot cert list` finds them. One that cannot be put there is seen again.
-pub async fn remember_all(mut seen: mpsc::Receiver<Certificate>, cluster: Cluster, stop: CancellationToken) {
+///
+/// `understood` says whether every node is of a version that knows such records: none is made while some may not.
+pub async fn remember_all<Understood: Future<Output = bool>>(
+    mut seen: mpsc::Receiver<Certificate>,
+    cluster: Cluster,
+    understood: impl Fn() -> Understood,
+    stop: CancellationToken,
+) {
     while let Some(Some(certificate)) = stop.run_until_cancelled(seen.recv()).await {
-        if cluster.read().certificate(&certificate.serial).is_some() {
+        let state = cluster.read();
+        let full = || state.certificates().filter(|stored| !stored.value.revoked).count() >= CERTIFICATES_MAX;
+        if state.certificate(&certificate.serial).is_some() || full() || !understood().await {
             continue;
         }
         let name = certificate.name.clone();

@@ -184,6 +184,7 @@ fn start(built: Built) -> Tasks {
         admin: router,
         grpc,
         seen,
+        observe,
         peers: peer_router,
         arriving,
         reporter,
@@ -209,7 +210,7 @@ fn start(built: Built) -> Tasks {
         Ok(())
     });
     let gate = kept.tls.gate();
-    start_certificates(&mut tasks, kept, seen, cluster);
+    start_certificates(&mut tasks, kept, seen, observe, cluster);
     tasks.start("peers", ANSWERS_DEADLINE, |stop| async move {
         peers::serve(arriving, peer_router, stop).await;
         Ok(())
@@ -258,10 +259,17 @@ fn start_vip(tasks: &mut Tasks, floating: vip::Floating, boot_http: Option<&crat
 }
 
 /// What keeps certificates fitting, and remembers those of clients.
-fn start_certificates(tasks: &mut Tasks, kept: Kept, seen: mpsc::Receiver<Certificate>, cluster: Cluster) {
+fn start_certificates(
+    tasks: &mut Tasks,
+    kept: Kept,
+    seen: mpsc::Receiver<Certificate>,
+    observe: crate::observe::Reader,
+    cluster: Cluster,
+) {
     let remembering = cluster.clone();
     tasks.start("certificates seen", LOOP_DEADLINE, |stop| async move {
-        callers::remember_all(seen, remembering, stop).await;
+        let understood = async || observe.of_another_version().await.is_none();
+        callers::remember_all(seen, remembering, understood, stop).await;
         Ok(())
     });
     tasks.start("certificates", LOOP_DEADLINE, |stop| async move {

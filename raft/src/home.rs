@@ -11,10 +11,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::codec::{self, Identity};
 use crate::engine::{Batch, Durability, Engine, EngineError, Table};
@@ -246,11 +246,13 @@ fn make_dir(dir: &Path) -> io::Result<()> {
 
 fn lock(dir: &Path) -> Result<File, HomeError> {
     let path = dir.join("LOCK");
+    // Root may be asked to work in the directory of another user, who must not lead it elsewhere by a link.
     let mut file = File::options()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(&path)
         .map_err(|error| unusable(&path, &error))?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {

@@ -1,18 +1,17 @@
 //! A backup of the cluster as a download: written by a thread of its own as fast as it is read, and never whole in memory.
 
-use std::fs;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use axum::body::Body;
-use axum::extract;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::{Buf, Bytes};
 use futures::stream::{self, BoxStream, StreamExt};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
-use raft::state::{CaStage, State};
 use raft::types::Digest;
 use serde::Deserialize;
 use tokio::runtime::Handle;
@@ -23,7 +22,7 @@ use super::body::Asked;
 use super::error::{Answer, ApiError};
 use super::{Context, clock};
 use crate::backup::{self, Files, Origin};
-use crate::certs::{CA_FILE, CA_KEY_FILE};
+use crate::certs::CaFiles;
 use crate::replication::FetchError;
 
 /// How many backups are sent at once.
@@ -42,10 +41,7 @@ pub(super) struct What {
     stale: bool,
 }
 
-pub(super) async fn read(
-    extract::State(context): extract::State<Context>,
-    Asked(what): Asked<What>,
-) -> Answer<Response> {
+pub(super) async fn read(State(context): State<Context>, Asked(what): Asked<What>) -> Answer<Response> {
     let Some(dir) = context.data_dir.clone() else {
         return Err(ApiError::internal("this node does not know where its CA is"));
     };
@@ -63,15 +59,14 @@ pub(super) async fn read(
         let latest = context.cluster.read_latest().await;
         latest.map_err(|error| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error, hint))?
     };
-    unchanging(&state)?;
-    let secret = |name: &str| {
-        let file = dir.join(name);
-        read_secret(&file).map_err(|error| ApiError::internal(format!("{}: {error}", file.display())))
-    };
-    let (ca, ca_key) = (secret(CA_FILE)?, secret(CA_KEY_FILE)?);
+    // While the CA changes there are two: a cluster that is restored begins with the one that issues, and changes to no other.
+    let ca = CaFiles::new(&dir).issuing().map_err(|error| ApiError::internal(error.to_string()))?;
+    let (ca, ca_key) = (ca.certificate.into_bytes(), ca.key.into_bytes());
     let (pieces, received) = mpsc::channel(PIECES_MAX);
     let handle = Handle::current();
     let name = format!("raftboot-{}.backup", state.applied());
+    let whole = Arc::new(AtomicBool::new(false));
+    let (ended, noted) = (whole.clone(), context.observe.source().last_backup.clone());
     let work = move || {
         let origin = Origin {
             header: context.cluster.header_of(&state),
@@ -85,7 +80,10 @@ pub(super) async fn read(
         let mut files = Stored { context: &context, handle };
         let written = backup::write(&origin, what.files.then_some(&mut files as &mut dyn Files), &mut out);
         match written {
-            Ok(done) => report(&context, &done, what.files, state.applied().0),
+            Ok(done) => {
+                report(&done, what.files, state.applied().0);
+                ended.store(what.files && !what.stale && done.lacking == 0, Ordering::Release);
+            }
             Err(error) => {
                 warn!(%error, "a backup broke off");
                 // It ends without its end, which whoever reads it notices.
@@ -98,7 +96,17 @@ pub(super) async fn read(
         .name("backup".into())
         .spawn(work)
         .map_err(|error| ApiError::internal(format!("no thread for a backup: {error}")))?;
-    let pieces = stream::unfold(received, |mut received| async move { Some((received.recv().await?, received)) });
+    let pieces = stream::unfold(received, move |mut received| {
+        let (whole, noted) = (whole.clone(), noted.clone());
+        async move {
+            let piece = received.recv().await;
+            if piece.is_none() && whole.load(Ordering::Acquire) {
+                // Taken to its end; what became of it there only the other side knows.
+                noted.note(SystemTime::now());
+            }
+            Some((piece?, received))
+        }
+    });
     let headers = [
         (CONTENT_TYPE, "application/x-tar".to_owned()),
         (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
@@ -107,31 +115,16 @@ pub(super) async fn read(
     Ok((headers, Body::from_stream(pieces)).into_response())
 }
 
-/// While the CA changes a cluster has two, and a backup has place for one.
-fn unchanging(state: &State) -> Answer<()> {
-    if state.ca().is_none_or(|ca| ca.stage == CaStage::Done) {
-        return Ok(());
-    }
-    let message = "the cluster's CA is being changed, and a backup holds one CA";
-    let hint = "finish that (`raftboot ca status` says how far it is) or take it back, then make the backup";
-    Err(ApiError::new(StatusCode::CONFLICT, "ca_changing", message, hint))
-}
-
-/// Says what was sent, and notes when it was everything.
-fn report(context: &Context, done: &backup::Written, with_files: bool, log_index: u64) {
+/// Says what was sent.
+fn report(done: &backup::Written, with_files: bool, log_index: u64) {
     let backup::Written { files, file_bytes: bytes, lacking } = *done;
     if lacking > 0 {
         warn!(files, lacking, "a backup was sent without the bytes of some files");
     } else if with_files {
-        context.observe.source().last_backup.note(SystemTime::now());
         info!(log_index, files, bytes, "a whole backup was sent");
     } else {
         info!(log_index, files, bytes, "a backup was sent");
     }
-}
-
-fn read_secret(file: &Path) -> io::Result<Vec<u8>> {
-    fs::read(file)
 }
 
 /// Hands over what is written, piece by piece; waits while nobody takes it.

@@ -24,6 +24,8 @@ const ROOM_PARTS: usize = 256;
 const PART_BYTES: usize = 1024 * 1024;
 /// How long one of them waits for others to be done.
 const ROOM_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long a body may take as a whole: it holds room that others wait for.
+const WHOLE_MAX: Duration = Duration::from_mins(2);
 /// How long a sender may be silent within a body.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
@@ -80,7 +82,13 @@ pub(super) async fn whole(headers: &HeaderMap, body: Body, max: usize) -> Answer
     if announced.is_some_and(|announced| announced > max) {
         return Err(too_large(max));
     }
-    collect(body, max, &ROOM, ROOM_WAIT_MAX).await
+    match timeout(WHOLE_MAX, collect(body, max, &ROOM, ROOM_WAIT_MAX)).await {
+        Ok(collected) => collected,
+        Err(_) => {
+            let why = format!("the body had not come after {} s", WHOLE_MAX.as_secs());
+            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_interrupted", why, "send it faster, or less at once"))
+        }
+    }
 }
 
 fn too_large(max: usize) -> ApiError {

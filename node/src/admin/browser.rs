@@ -1,4 +1,4 @@
-//! Refuses writes that a web page of somebody else has a browser send: the browser may hold a certificate for this API.
+//! Refuses writes and downloads that a web page of somebody else has a browser send: the browser may hold a certificate for this API.
 
 use axum::extract::Request;
 use axum::middleware::Next;
@@ -13,7 +13,9 @@ const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 pub(super) async fn refuse_foreign(request: Request, next: Next) -> Answer<Response> {
     let writes = !matches!(*request.method(), Method::GET | Method::HEAD);
-    if writes && is_foreign(request.headers(), request.uri()) {
+    // A page cannot read what it has the browser fetch, but these would be kept on that computer's disk.
+    let downloads = ["/api/v1/backup", "/api/v1/support"].contains(&request.uri().path());
+    if (writes || downloads) && is_foreign(request.headers(), request.uri()) {
         let message = "a web page of another site had the browser send this";
         let hint = "use the command line, or a program that is no web page";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "cross_site", message, hint));

@@ -15,7 +15,7 @@ use super::body::{OBJECT_BYTES_MAX, blocking, json_text};
 use super::certificates::of_issuer;
 use super::error::{Answer, ApiError};
 use super::write::Write;
-use super::{Context, clock, json, view};
+use super::{Context, clock, json, versions, view};
 use crate::rotation::Rotation;
 
 #[derive(Serialize)]
@@ -95,7 +95,7 @@ fn next(record: Option<&CaRecord>, state: &raft::state::State) -> &'static str {
             "wait until every node trusts the new CA"
         }
         Some(record) if record.stage == CaStage::Trust => {
-            "give clients the new ca.crt (`raftboot ca certificate`), then `raftboot ca rotate` again; back: `raftboot ca rotate --back`"
+            "give clients the new ca.crt (`raftboot ca certificate`), then `raftboot ca rotate --issue`; back: `raftboot ca rotate --back`"
         }
         Some(record) if !all(&record.issuing) => "wait until every node has a certificate of the new CA",
         Some(_) => {
@@ -150,6 +150,7 @@ pub(super) async fn step(
 ) -> Answer<Response> {
     let write = write.without_key()?.without_guard()?;
     let wanted: Wanted = json::read(&json_text(&headers, body, OBJECT_BYTES_MAX).await?)?;
+    versions::same(&context).await?;
     let state = context.cluster.read();
     let record = under_way(state.ca().map(|record| &**record)).cloned();
     let commit =

@@ -13,7 +13,7 @@ use super::body::{Asked, Names, OBJECT_BYTES_MAX, blocking, json_text};
 use super::error::{Answer, ApiError};
 use super::list::{Page, page};
 use super::write::Write;
-use super::{Context, clock, expiry, json, view};
+use super::{Context, clock, expiry, json, versions, view};
 use crate::certs::{self, ClientWish, Facts, LEAF_DAYS, Lifetime};
 
 /// How many days a certificate may be good for.
@@ -114,6 +114,7 @@ pub(super) async fn issue(
 ) -> Answer<Response> {
     let write = write.without_key()?.without_guard()?;
     let wanted: Wanted = json::read(&json_text(&headers, body, OBJECT_BYTES_MAX).await?)?;
+    versions::same(&context).await?;
     let fits = |letter: char| letter.is_ascii_graphic() || letter == ' ';
     if wanted.name.trim().is_empty() || wanted.name.len() > NAME_CHARS_MAX || !wanted.name.chars().all(fits) {
         let message = format!("a client's name has 1 to {NAME_CHARS_MAX} letters, digits and signs");
@@ -146,7 +147,8 @@ pub(super) async fn issue(
         revoked: false,
         reason: String::new(),
     };
-    let done = write.commit(&context, Edit::PutCertificate(certificate), Digest([0; 32]), |_| String::new()).await?;
+    let done = write.commit(&context, Edit::PutCertificate(certificate), Digest([0; 32]), |_| String::new()).await;
+    let done = done.map_err(ApiError::unguarded)?;
     let issued = Issued {
         index: done.index,
         effect: "created",
@@ -191,6 +193,7 @@ pub(super) async fn revoke(
 ) -> Answer<Response> {
     let bytes = json_text(&headers, body, OBJECT_BYTES_MAX).await?;
     let wanted: Revocation = if bytes.is_empty() { Revocation::default() } else { json::read(&bytes)? };
+    versions::same(&context).await?;
     let serial = read_serial(&serial)?;
     let facts = wanted.certificate.as_deref().map(of_pem).transpose()?;
     if let Some(facts) = facts.as_ref().filter(|facts| facts.serial != serial) {

@@ -132,7 +132,8 @@ pub(super) async fn create_token(
         JoinToken::generate(ca).map_err(|error| ApiError::internal(format!("no randomness for a token: {error}")))?;
     let expires = Timestamp(clock::now().0.saturating_add(seconds * 1000));
     let stored = state::JoinToken { id: token.id().into(), secret_sha256: token.sha256(), expires };
-    let done = write.commit(&context, Edit::PutJoinToken(stored), Digest([0; 32]), |_| String::new()).await?;
+    let done = write.commit(&context, Edit::PutJoinToken(stored), Digest([0; 32]), |_| String::new()).await;
+    let done = done.map_err(ApiError::unguarded)?;
     let own = done.state.member(context.cluster.identity().node).map(|member| member.peer.clone());
     let created = CreatedToken {
         index: done.index,

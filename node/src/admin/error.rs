@@ -130,6 +130,16 @@ impl ApiError {
         Some(first)
     }
 
+    /// The same where nothing was asked to be as before: then a conflict is not about a guard.
+    #[must_use]
+    pub(super) fn unguarded(mut self) -> Self {
+        if self.status == StatusCode::PRECONDITION_FAILED {
+            self.status = StatusCode::CONFLICT;
+            self.problems[0].code = "refused";
+        }
+        self
+    }
+
     /// Its HTTP status.
     #[must_use]
     pub(super) fn status(&self) -> StatusCode {

@@ -38,6 +38,7 @@ mod support;
 mod templates;
 pub mod tls;
 mod tokens;
+mod versions;
 mod view;
 mod warnings;
 mod write;

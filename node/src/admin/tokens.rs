@@ -15,7 +15,7 @@ use super::error::{Answer, ApiError};
 use super::list::{Page, page};
 use super::secret::Secret;
 use super::write::Write;
-use super::{Context, clock, json, view};
+use super::{Context, clock, json, versions, view};
 
 /// Bytes of a token's name.
 const NAME_BYTES_MAX: usize = 128;
@@ -165,6 +165,7 @@ pub(super) async fn rotate(
     let write = write.without_key()?.without_guard()?;
     let bytes = json_text(&headers, body, OBJECT_BYTES_MAX).await?;
     let wanted: WantedRotation = if bytes.is_empty() { WantedRotation::default() } else { json::read(&bytes)? };
+    versions::same(&context).await?;
     if wanted.grace_seconds > GRACE_SECONDS_MAX {
         let message = format!("the secret before is accepted for at most {GRACE_SECONDS_MAX} seconds (30 days)");
         let hint = "leave it out if nobody uses that one any more";

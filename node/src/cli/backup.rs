@@ -22,6 +22,8 @@ use crate::times::rfc3339;
 /// How the backups of a directory begin and end; between them is the time.
 const PREFIX: &str = "raftboot-";
 const SUFFIX: &str = ".backup";
+/// The same of one without the bytes of files.
+const STATE_SUFFIX: &str = ".state.backup";
 /// The ending of one that is not whole yet.
 const PART: &str = ".part";
 /// Names of assets that are said at once.
@@ -158,7 +160,9 @@ fn into_dir(client: &Client, arguments: &Arguments, dir: &Path) -> Result<(PathB
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
     let time = rfc3339(now).unwrap_or_default().replace(['-', ':'], "");
-    let file = dir.join(format!("{PREFIX}{time}{SUFFIX}"));
+    // With and without files they are counted apart: fourteen of one kind must not take the place of the other.
+    let kind = if arguments.files { SUFFIX } else { STATE_SUFFIX };
+    let file = dir.join(format!("{PREFIX}{time}{kind}"));
     into_file(client, arguments, &file)?;
     let reread = File::open(&file).map_err(BackupError::Io);
     let contents = reread.and_then(|handle| backup::verify(&mut BufReader::new(handle), &|_| ())).map_err(|error| {
@@ -166,8 +170,9 @@ fn into_dir(client: &Client, arguments: &Arguments, dir: &Path) -> Result<(PathB
         Failure::new(format!("{} was written and does not read back: {error}", file.display()), hint)
     })?;
     let mut removed = Vec::new();
-    if complete(&contents, "").is_ok() {
-        let mut kept = listed(dir, SUFFIX).map_err(fail)?;
+    if complete(&contents, "").is_ok() && !contents.manifest.stale {
+        let mut kept = listed(dir, kind).map_err(fail)?;
+        kept.retain(|path| arguments.files != path.to_string_lossy().ends_with(STATE_SUFFIX));
         kept.sort();
         let surplus = kept.len().saturating_sub(usize::from(arguments.keep));
         for old in kept.drain(..surplus) {
@@ -183,7 +188,8 @@ fn listed(dir: &Path, ending: &str) -> io::Result<Vec<PathBuf>> {
     let ours = |name: &str| {
         let name = name.strip_prefix('.').unwrap_or(name);
         name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(ending)).is_some_and(|time| {
-            let time = time.strip_suffix(SUFFIX).unwrap_or(time);
+            let time = time.strip_suffix(STATE_SUFFIX).or(time.strip_suffix(SUFFIX)).unwrap_or(time);
+            let time = time.strip_suffix(".state").unwrap_or(time);
             time.len() == "20261125T030000Z".len()
                 && time.bytes().all(|byte| byte.is_ascii_digit() || b"TZ".contains(&byte))
         })

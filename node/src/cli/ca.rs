@@ -13,7 +13,7 @@ use super::output::{Format, Terminal, parse, table, text};
 pub enum Action {
     /// How far a change of the CA is, who has followed, and what comes next
     Status,
-    /// The next step of a change: a new CA that all nodes trust; then certificates by it; then, with --finish, without the old one
+    /// Change it: a new CA that all nodes trust; then, with --issue, certificates by it; then, with --finish, without the old one
     Rotate(RotateArguments),
     /// Print what clients must trust: both CAs while one takes the place of the other
     Certificate,
@@ -22,6 +22,9 @@ pub enum Action {
 /// Which step.
 #[derive(Debug, Args)]
 pub struct RotateArguments {
+    /// Issue certificates by the new CA; every client must trust it by then
+    #[arg(long, conflicts_with_all = ["finish", "back"])]
+    issue: bool,
     /// Trust the old CA no more; certificates of it are refused from then on
     #[arg(long, conflicts_with = "back")]
     finish: bool,
@@ -41,17 +44,16 @@ pub(super) fn run(connection: &Connection, action: Action, terminal: &mut Termin
             let status = parse(&client.get("/ca", &[])?)?;
             terminal.show(connection.format, &status, || describe(&status))
         }
-        Action::Rotate(RotateArguments { finish, back, force }) => {
-            let stage = text(&parse(&client.get("/ca", &[])?)?["stage"]);
-            let step = match (finish, back, stage.as_str()) {
-                (true, ..) => "finish",
-                (_, true, _) => "back",
-                (_, _, "none") => "begin",
-                (_, _, "trust") => "issue",
-                _ => {
-                    let hint = "`raftboot ca rotate --finish` ends it, `raftboot ca rotate --back` goes back";
-                    return Err(Failure::new("certificates are issued by the new CA already", hint));
-                }
+        Action::Rotate(RotateArguments { issue, finish, back, force }) => {
+            let status = parse(&client.get("/ca", &[])?)?;
+            let stage = text(&status["stage"]);
+            let step = match (issue, finish, back) {
+                (true, ..) => "issue",
+                (_, true, _) => "finish",
+                (_, _, true) => "back",
+                _ if stage == "none" => "begin",
+                // Said once more, perhaps because the answer was lost: the next step is a decision of its own.
+                _ => return terminal.show(connection.format, &status, || describe(&status)),
             };
             let body = json!({ "step": step, "force": force }).to_string();
             let done = parse(&client.send(Method::POST, "/ca/rotate", &[], body.as_bytes())?)?;

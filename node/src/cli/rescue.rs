@@ -53,6 +53,9 @@ pub struct RecoverArguments {
     /// The cluster's id, or its first eight digits: that this one is meant
     #[arg(long, value_name = "CLUSTER")]
     confirm: Option<String>,
+    /// What answers at another node's address with a certificate of another CA is something else
+    #[arg(long)]
+    addresses_reused: bool,
     /// Say what is there and what speaks against it
     #[arg(long)]
     dry_run: bool,
@@ -128,7 +131,7 @@ pub(super) fn recover(arguments: &RecoverArguments, terminal: &mut Terminal<'_>)
     let config = arguments.here.config()?;
     let failed = |error: anyhow::Error| Failure::new(format!("{error:#}"), "");
     // Opening the log writes to its directory too.
-    let look = || as_owner(&config, || run::outlook(&config).map_err(failed));
+    let look = || as_owner(&config, || run::outlook(&config, arguments.addresses_reused).map_err(failed));
     if arguments.dry_run {
         let outlook = look()?;
         return show(terminal, arguments.format, &outlook, say_outlook);
@@ -141,7 +144,8 @@ pub(super) fn recover(arguments: &RecoverArguments, terminal: &mut Terminal<'_>)
         }
     };
     let agreement = Agreement(confirm);
-    let recovered = as_owner(&config, || run::recover(&config, &agreement).map_err(failed))?;
+    let recovered =
+        as_owner(&config, || run::recover(&config, &agreement, arguments.addresses_reused).map_err(failed))?;
     show(terminal, arguments.format, &recovered, say_recovered)
 }
 

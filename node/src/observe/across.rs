@@ -92,6 +92,14 @@ impl Reader {
         [own].into_iter().chain(told).collect()
     }
 
+    /// A node that answers and is of another version than this one, with that version.
+    pub async fn of_another_version(&self) -> Option<(String, String)> {
+        let told = self.everywhere().await;
+        let own = told.first()?.about.as_ref()?.version.clone();
+        let other = |one: Told| Some((one.name, one.about?.version));
+        told.into_iter().filter_map(other).find(|(_, version)| *version != own)
+    }
+
     /// What all nodes have that helps to find a fault, this one first; and who did not answer, and why.
     pub(super) async fn support_everywhere(&self) -> (Vec<Support>, Vec<(String, String)>) {
         let (others, _) = self.members();

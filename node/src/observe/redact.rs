@@ -16,12 +16,15 @@ const READERS: [&str; 3] = ["raftboot::boot", "raftboot::template", "raftboot::c
 /// The line as others may read it; nothing of one below `info`, which may quote what was sent.
 #[must_use]
 pub fn line(text: &str) -> Option<String> {
-    let fields: Vec<&str> = if READERS.iter().any(|reader| text.contains(reader)) {
+    let parsed = serde_json::from_str::<Value>(text);
+    // A line that was cut may have lost what says whose it is.
+    let cut = text.starts_with('{') && parsed.is_err();
+    let fields: Vec<&str> = if cut || READERS.iter().any(|reader| text.contains(reader)) {
         SENT.iter().chain(&QUOTING).copied().collect()
     } else {
         SENT.to_vec()
     };
-    let cleared = match serde_json::from_str::<Value>(text) {
+    let cleared = match parsed {
         Ok(Value::Object(mut members)) => {
             if matches!(members.get("level").and_then(Value::as_str), Some("DEBUG" | "TRACE")) {
                 return None;

@@ -62,6 +62,8 @@ pub(super) struct Built {
     pub(super) admin: axum::Router,
     /// What clients of matchbox call, and who may.
     pub(super) grpc: (axum::Router, Arc<Gate>),
+    /// Asks the other nodes how they are.
+    pub(super) observe: observe::Reader,
     /// Clients' certificates that are seen for the first time.
     pub(super) seen: mpsc::Receiver<state::Certificate>,
     pub(super) peers: axum::Router,
@@ -128,8 +130,9 @@ pub(super) async fn build(
         rotation: Some(rotation.clone()),
         ..admin::Context::new(cluster.clone(), store.clone()).in_dir(data_dir)
     };
-    let for_members =
-        replication::router(replicator.clone()).merge(timeline::router(timeline)).merge(observe::router(observe));
+    let for_members = replication::router(replicator.clone())
+        .merge(timeline::router(timeline))
+        .merge(observe::router(observe.clone()));
     let for_members = for_members.merge(rotation::router(rotation));
     let peers = peers::router(peers::Context::new(cluster.clone(), data_dir.clone()), for_members);
     Ok(Built {
@@ -140,6 +143,7 @@ pub(super) async fn build(
         cluster,
         catalog,
         grpc,
+        observe,
         seen: first_seen,
         peers,
         arriving,
@@ -184,11 +188,11 @@ fn grpc_gate(config: &Config, tls: &admin::tls::Tls) -> anyhow::Result<Arc<Gate>
 
 /// What clients may do whose certificates do not say: of the admin API, and over gRPC.
 fn unsaid(config: &Config) -> (Unsaid, Unsaid) {
-    // There were no roles once, and what was issued then is good for what it was good for: gRPC.
-    let cluster = Some(Role::Operate);
+    // There were no roles once, and what was issued then is good for what it was good for: gRPC, and nothing else.
+    let before = Some(Role::Operate);
     let admin = config.client_ca.as_ref().and_then(|ca| ca.role);
     let grpc = config.grpc_certificates.as_ref().and_then(|own| own.client_ca.role);
-    (Unsaid { cluster, other: admin }, Unsaid { cluster, other: grpc })
+    (Unsaid { cluster: None, other: admin }, Unsaid { cluster: before, other: grpc })
 }
 
 /// The CA that join tokens name, as it is when one is made.

@@ -134,7 +134,13 @@ fn clear(home: &DataDir, joining: &Joining) -> anyhow::Result<Option<Identity>> 
 /// contradicted, unless the node is to be wiped for it.
 fn left_behind(identity: &Identity, joining: &Joining) -> anyhow::Result<Option<u64>> {
     match who(&with_port(&joining.address), joining.token.ca()) {
-        Ok(other) if other.generation != identity.generation => Ok(Some(other.generation)),
+        Ok(other) if other.generation > identity.generation => Ok(Some(other.generation)),
+        Ok(other) if other.generation < identity.generation => bail!(
+            "{} is of generation {}, which this node has left behind as generation {}: wipe that one, not this; nothing was changed",
+            joining.address,
+            other.generation,
+            identity.generation
+        ),
         Ok(_) => Ok(None),
         Err(error) if joining.wipe => bail!("{error}; {}", error.hint()),
         Err(_) => Ok(None),

@@ -1,11 +1,12 @@
 //! Gives the files that root made in a data directory to whom the directory belongs: the service runs as that user.
 
-use std::fs::{self, Metadata};
+use std::fs::{File, Metadata};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat};
+use rustix::fs::{CWD, Dir, FileType, Gid, Mode, OFlags, Uid, fchown, fstat, openat};
 
 /// Gives what root owns below `data_dir` to the owner of `data_dir`; does nothing for anybody but root, and where that is
 /// root's own directory. Links are not followed, and a file that has a second name elsewhere is left alone: who may write
@@ -17,27 +18,37 @@ pub fn give_to_owner(data_dir: &Path) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    match fs::metadata(data_dir) {
-        Ok(owner) if owner.uid() != 0 => give(data_dir, &owner),
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = match openat(CWD, data_dir, flags, Mode::empty()) {
+        Ok(dir) => File::from(dir),
+        Err(rustix::io::Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let owner = dir.metadata()?;
+    if owner.uid() == 0 { Ok(()) } else { give(dir.into(), &owner) }
 }
 
-fn give(dir: &Path, to: &Metadata) -> io::Result<()> {
-    for item in fs::read_dir(dir)? {
-        let path = item?.path();
-        let found = fs::symlink_metadata(&path)?;
-        if found.dev() != to.dev() {
+/// Everything is looked at and given away through what was opened, so that nothing can be put in its place meanwhile.
+fn give(dir: OwnedFd, to: &Metadata) -> io::Result<()> {
+    let (user, group) = (Uid::from_raw(to.uid()), Gid::from_raw(to.gid()));
+    for item in Dir::read_from(&dir)? {
+        let item = item?;
+        if matches!(item.file_name().to_bytes(), b"." | b"..") {
             continue;
         }
-        if found.uid() == 0 && (found.is_dir() || (found.is_file() && found.nlink() == 1)) {
-            let (user, group) = (Uid::from_raw(to.uid()), Gid::from_raw(to.gid()));
-            chownat(CWD, &path, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
+        // No link is followed; nothing is done to a device or a pipe by this, and none of them is waited for.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(file) = openat(&dir, item.file_name(), flags, Mode::empty()) else { continue };
+        let found = fstat(&file)?;
+        if found.st_dev != to.dev() {
+            continue;
         }
-        if found.is_dir() {
-            give(&path, to)?;
+        let kind = FileType::from_raw_mode(found.st_mode);
+        if found.st_uid == 0 && (kind.is_dir() || (kind.is_file() && found.st_nlink == 1)) {
+            fchown(&file, Some(user), Some(group))?;
+        }
+        if kind.is_dir() {
+            give(file, to)?;
         }
     }
     Ok(())
@@ -45,7 +56,10 @@ fn give(dir: &Path, to: &Metadata) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
+
+    use rustix::fs::{AtFlags, chownat};
 
     use super::*;
 

@@ -113,20 +113,21 @@ pub struct Recovered {
     pub kept_entries: u64,
 }
 
-/// Looks without changing anything but what a recovery that was cut short has begun.
+/// Looks without changing anything but what a recovery that was cut short has begun. `reused`: what answers with a
+/// certificate of another CA is no member, somebody says.
 ///
 /// # Errors
 /// When the directory is that of no member, is in use, or damaged.
-pub fn outlook(config: &Config) -> anyhow::Result<Outlook> {
-    look(config).map(|(_, outlook)| outlook)
+pub fn outlook(config: &Config, reused: bool) -> anyhow::Result<Outlook> {
+    look(config, reused).map(|(_, outlook)| outlook)
 }
 
 /// Does it. Where this node is alone already, nothing is changed.
 ///
 /// # Errors
 /// Why not.
-pub fn recover(config: &Config, agreement: &Agreement) -> anyhow::Result<Recovered> {
-    let (survivor, before) = look(config)?;
+pub fn recover(config: &Config, agreement: &Agreement, reused: bool) -> anyhow::Result<Recovered> {
+    let (survivor, before) = look(config, reused)?;
     let generation = before.generation;
     if before.alone {
         return Ok(Recovered { recovered: false, before, generation, kept_entries: 0 });
@@ -144,7 +145,7 @@ pub fn recover(config: &Config, agreement: &Agreement) -> anyhow::Result<Recover
     Ok(Recovered { recovered: true, before, generation: done.identity.generation, kept_entries: done.kept })
 }
 
-fn look(config: &Config) -> anyhow::Result<(Survivor, Outlook)> {
+fn look(config: &Config, reused: bool) -> anyhow::Result<(Survivor, Outlook)> {
     let home = DataDir::new(&config.data_dir);
     let place = home.path().display();
     match home.standing()? {
@@ -156,10 +157,10 @@ fn look(config: &Config) -> anyhow::Result<(Survivor, Outlook)> {
         }
     }
     let survivor = Survivor::open(&home.raft())?;
-    let ca = ca(home.path())?;
+    let trusted = trusted(home.path())?;
     let found = survivor.found();
     let own = found.identity.node;
-    let others = found.members.iter().filter(|member| member.id != own).map(|member| other(found, member, ca));
+    let others = found.members.iter().filter(|member| member.id != own).map(|member| other(found, member, &trusted));
     let others: Vec<Other> = others.collect();
     let outlook = Outlook {
         cluster_id: cluster_name(&found.identity.cluster),
@@ -170,28 +171,27 @@ fn look(config: &Config) -> anyhow::Result<(Survivor, Outlook)> {
         last_log: found.last.0,
         term: found.term,
         alone: found.voters.iter().eq([&own]) && others.is_empty(),
-        against: against(found, &others),
+        against: against(found, &others, reused),
         others,
     };
     Ok((survivor, outlook))
 }
 
-fn ca(dir: &Path) -> anyhow::Result<Digest> {
+/// The CAs of the cluster, as far as this node knows; two while one takes the place of the other.
+fn trusted(dir: &Path) -> anyhow::Result<Vec<Digest>> {
     let file = dir.join(CA_FILE);
     let certificates = certificates(&file).map_err(|what| anyhow::anyhow!("{}: {what}", file.display()))?;
-    Ok(Digest::of(&certificates[0]))
+    Ok(certificates.iter().map(|certificate| Digest::of(certificate)).collect())
 }
 
-fn other(found: &Found, member: &Member, ca: Digest) -> Other {
-    let answering = match who(&member.peer, ca) {
-        Ok(said) if said.cluster != hex16(&found.identity.cluster) => Answering::Stranger,
-        Ok(said) if said.generation != found.identity.generation => Answering::Moved { generation: said.generation },
-        Ok(_) => Answering::Yes,
-        Err(DialError::Stranger { .. }) => Answering::Stranger,
-        Err(DialError::Unreachable { error, .. }) if is_silent(&error) => Answering::No,
-        // It takes connections, or says something: a process that is frozen may wake up.
-        Err(_) => Answering::Yes,
-    };
+fn other(found: &Found, member: &Member, trusted: &[Digest]) -> Other {
+    let mut answering = Answering::Stranger;
+    for ca in trusted {
+        answering = answer(found, member, *ca);
+        if answering != Answering::Stranger {
+            break;
+        }
+    }
     Other {
         id: member.id,
         name: member.name.clone(),
@@ -200,6 +200,24 @@ fn other(found: &Found, member: &Member, ca: Digest) -> Other {
         votes: found.voters.contains(&member.id),
         answering,
     }
+}
+
+fn answer(found: &Found, member: &Member, ca: Digest) -> Answering {
+    match who(&member.peer, ca) {
+        Ok(said) if said.cluster != hex16(&found.identity.cluster) => Answering::Stranger,
+        Ok(said) if said.generation != found.identity.generation => Answering::Moved { generation: said.generation },
+        Ok(_) => Answering::Yes,
+        Err(DialError::Stranger { error, .. }) if is_of_another_ca(&error) => Answering::Stranger,
+        Err(DialError::Unreachable { error, .. }) if is_silent(&error) => Answering::No,
+        // It takes connections, or says something: a process that is frozen may wake up. A certificate that is not good
+        // now may be so because of this computer's clock.
+        Err(_) => Answering::Yes,
+    }
+}
+
+/// Whether its certificate is of a CA that this node does not know.
+fn is_of_another_ca(error: &rustls::Error) -> bool {
+    matches!(error, rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer))
 }
 
 /// Whether nobody took the connection.
@@ -223,7 +241,7 @@ fn is_silent(error: &std::io::Error) -> bool {
 }
 
 /// Why it must not be done, if anything says so.
-fn against(found: &Found, others: &[Other]) -> Option<String> {
+fn against(found: &Found, others: &[Other], reused: bool) -> Option<String> {
     if found.own().is_some_and(|own| own.kind == NodeKind::Witness) {
         let text = "this node is a witness: it serves no machines and holds no files. Start its service, take \
                     `raftboot backup FILE --stale` from it, and `raftboot restore` that on a node that can serve";
@@ -241,13 +259,19 @@ fn against(found: &Found, others: &[Other]) -> Option<String> {
              `raftboot join {peer} --token … --wipe`"
         ));
     }
-    let answering: Vec<&Other> =
-        others.iter().filter(|other| other.votes && other.answering == Answering::Yes).collect();
+    // A voter with a certificate of another CA may be one whose cluster has changed its CA without this node.
+    let answering = |other: &&Other| match other.answering {
+        Answering::Yes => true,
+        Answering::Stranger => !reused,
+        Answering::No | Answering::Moved { .. } => false,
+    };
+    let answering: Vec<&Other> = others.iter().filter(|other| other.votes).filter(answering).collect();
     if answering.len() + 1 >= found.quorum() && !answering.is_empty() {
         let names: Vec<String> = answering.iter().map(|other| format!("{} ({})", other.name, other.peer)).collect();
         return Some(format!(
             "{} of {} voters are enough, and {} still answers: nothing is lost that needs this. Start the service here; \
-             if that node is to be given up, stop it first",
+             if that node is to be given up, stop it first. Where something else has got such an address meanwhile, and you have \
+             looked at it: --addresses-reused",
             found.quorum(),
             found.voters.len(),
             names.join(", ")

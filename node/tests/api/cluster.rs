@@ -72,6 +72,9 @@ fn join_tokens_are_shown_once_listed_without_their_secret_and_revoked() {
     assert_eq!(server.call("DELETE", &format!("{path}/{id}"), b"").ok()["effect"], "deleted");
     assert_eq!(server.call("POST", path, br#"{"expires_in_seconds":0}"#).error().2, "expires_in_seconds");
     assert_eq!(server.call("POST", path, b"").status, 201, "an hour, unless somebody says");
+    let full =
+        (0..80).map(|_| server.call("POST", path, b"")).find(|reply| reply.status != 201).expect("there is an end");
+    assert_eq!(full.error(), (409, "refused".into(), String::new()), "nobody asked for anything to be as before");
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn operations(contract: &Contract) -> Vec<(String, String, &Value)> {
 
 /// A path with a name in each place that does not exist.
 fn filled(path: &str) -> String {
-    let path = path.replace("{kind}", "generic").replace("{digest}", &"0".repeat(64));
+    let path = path.replace("{type}", "generic").replace("{digest}", &"0".repeat(64));
     let parts = path.split('/').map(|part| if part.starts_with('{') { "52:54:00:00:00:01" } else { part });
     parts.collect::<Vec<_>>().join("/")
 }

@@ -131,7 +131,7 @@ impl Server {
         let record = Record::default();
         context.timeline = Reader::alone(cluster.clone(), record.clone());
         let stop = CancellationToken::new();
-        runtime.spawn(callers::remember_all(seen, cluster.clone(), stop.clone()));
+        runtime.spawn(callers::remember_all(seen, cluster.clone(), async || true, stop.clone()));
         runtime.spawn(https::serve(listener, tls.gate(), admin::router(context), stop.clone().cancelled_owned()));
         let agent = agent(&std::fs::read(dir.path().join("ca.crt")).expect("the test's own set-up"));
         Self { url, dir, cluster, store, record, token, tls, agent, stop, runtime: Some(runtime) }

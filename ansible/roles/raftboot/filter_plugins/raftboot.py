@@ -21,7 +21,7 @@ def mistakes(nodes, vip, interface):
         if here and node["address"] not in [row["address"] for row in own]:
             found.append("%s: %s is no address of this host; set raftboot_address" % (name, node["address"]))
         for row in node["now"]["foreign"]:
-            found.append("%s: %s is taken by %s; stop and disable it, or see take-over.yml"
+            found.append("%s: %s is taken by %s; stop and disable it, or see take-over-1-silent.yml"
                          % (name, row["port"], row["program"]))
         found.extend(vip_mistakes(name, node, own, here, vip))
     return found
@@ -96,6 +96,12 @@ def lacks(status, name):
     return []
 
 
+def alive(status, name):
+    """Whether a voter of this name answers, whatever it lacks."""
+    return any(row["name"] == name and row.get("role") == "voter" and row.get("reachable")
+               for row in (parsed(status) or {}).get("members", []))
+
+
 def seen(hosts, hostvars):
     """What was seen of each of these hosts; nothing of those that were not looked at."""
     return {host: dict(hostvars[host].get("raftboot_now") or {}) for host in hosts}
@@ -136,6 +142,41 @@ def in_order(hosts, hostvars):
     return sorted(hosts, key=rank)
 
 
+def unplaced(hosts, hostvars):
+    """The hosts of which no IPv4 address is known at which other nodes find them: not looked at, or known by name only."""
+    def placed(host):
+        try:
+            return bool(ipaddress.IPv4Address((hostvars[host].get("raftboot_self") or {}).get("peer_host", "")))
+        except ValueError:
+            return False
+
+    return [host for host in hosts if not placed(host)]
+
+
+def outlived(hosts, hostvars):
+    """Why members that stand still must not be started, as sentences; empty when they may be.
+
+    A recovered or restored cluster is another generation. Old nodes that are enough for a quorum would be a second cluster.
+    """
+    nodes = seen(hosts, hostvars)
+    asleep = [host for host in hosts if nodes[host].get("member") and not nodes[host]["service"]["active"]]
+    if not asleep:
+        return []
+    clusters = [now["status"].get("cluster") or {} for now in nodes.values() if now.get("status")]
+    led = [cluster.get("generation") for cluster in clusters if cluster.get("leader") is not None]
+    unseen = [host for host in hosts if not nodes[host]]
+    if not led and unseen:
+        return ["%s stand still, none that was looked at hears a leader, and %s may have gone on without them: run the playbook when all "
+                "hosts answer and without --limit, or start them by hand, systemctl start raftboot"
+                % (", ".join(asleep), ", ".join(unseen))]
+    known = led or [now["generation"] for now in nodes.values() if now.get("generation") is not None]
+    newest = max((number for number in known if number is not None), default=None)
+    return ["%s has %s, and the cluster is of generation %s: it is left behind. Wipe it: replace.yml -e raftboot_replace=%s -e raftboot_wipe=true"
+            % (host, "generation %s" % nodes[host]["generation"] if nodes[host].get("generation") is not None
+               else "no generation that can be read", newest, host)
+            for host in asleep if newest is not None and nodes[host].get("generation") != newest]
+
+
 def cut_off(hosts, hostvars):
     """Which nodes cannot reach which, as sentences."""
     return ["%s cannot reach %s." % (host, peer) for host in hosts
@@ -161,6 +202,9 @@ class FilterModule:
             "raftboot_speakers": speakers,
             "raftboot_leader": leader,
             "raftboot_in_order": in_order,
+            "raftboot_alive": alive,
+            "raftboot_unplaced": unplaced,
+            "raftboot_outlived": outlived,
             "raftboot_cut_off": cut_off,
             "raftboot_clocks_apart": clocks_apart,
         }
