@@ -305,8 +305,12 @@ fn a_token_file_that_cannot_be_read_is_said_with_its_path() {
     let token = node.data().join("admin.token");
     fs::remove_file(&token).expect("serve wrote it");
     fs::create_dir(&token).expect("a writable folder");
-    let (done, text) = node.cli(&["status"]);
+    let (done, text) = node.cli(&["status", "--token-file", &token.display().to_string()]);
     assert!(!done && text.contains("admin.token"), "{text}");
+    // Whoever can read the CA's key needs no token; whoever cannot is told where one was looked for.
+    fs::rename(node.data().join("ca.key"), node.home.path().join("ca.key")).expect("a writable folder");
+    let (done, text) = node.cli(&["status"]);
+    assert!(!done && text.contains("admin.token") && text.contains("--token-file"), "{text}");
 }
 
 #[test]

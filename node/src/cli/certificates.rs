@@ -63,8 +63,6 @@ pub struct SerialArguments {
 /// What to ask for.
 #[derive(Debug, Args)]
 pub struct RequestArguments {
-    #[command(flatten)]
-    connection: Connection,
     /// What the log calls its holder
     name: String,
     /// What its holder may do
@@ -79,6 +77,8 @@ pub struct RequestArguments {
     /// Write over files that are there
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// Who the client is.

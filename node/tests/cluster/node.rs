@@ -119,8 +119,13 @@ impl Node {
         command.output().expect("the binary runs").into()
     }
 
+    /// The status, without what it says of the disk of the computer that the tests run on.
     pub(crate) fn status(&self, founder: &Self) -> Value {
-        self.cli(founder, &["status", "-o", "json"]).json()
+        let mut status = self.cli(founder, &["status", "-o", "json"]).json();
+        if let Some(problems) = status["problems"].as_array_mut() {
+            problems.retain(|problem| problem["code"] != "disk_low");
+        }
+        status
     }
 
     /// Starts and waits until it says that it is ready.
