@@ -126,6 +126,8 @@ class Order(unittest.TestCase):
         hosts = self.hosts(a={"status": unready}, b={"status": status("a", "b")}, c={"status": None})
         hosts["d"] = {}
         self.assertEqual(decide.speakers(list(hosts), hosts), ["b", "a"])
+        self.assertEqual(decide.founded(["d"], hosts), [])
+        self.assertEqual(decide.founded(["e"], {"e": {"raftboot_now": {"member": True}}}), ["e"])
 
 
 class Replace(unittest.TestCase):

@@ -179,7 +179,7 @@ mod tests {
                    "reachable": reachable, "silent_for_millis": 34_000, "lag": 0, "replicas_missing": 2})
         };
         let mut asked = member(1, "node-a", true);
-        (asked["disk_free_bytes"], asked["version"]) = (json!(3 << 30), json!("1.2"));
+        (asked["disk_free_bytes"], asked["version"]) = (json!(3_u64 << 30), json!("1.2"));
         let status = json!({
             "at": "2026-11-28T02:00:00Z",
             "version": "1", "started_at": "2026-11-25T01:00:00Z", "ready": true,

@@ -107,6 +107,11 @@ def seen(hosts, hostvars):
     return {host: dict(hostvars[host].get("raftboot_now") or {}) for host in hosts}
 
 
+def founded(hosts, hostvars):
+    """The hosts that were seen to belong to a cluster."""
+    return [host for host, now in seen(hosts, hostvars).items() if now.get("member")]
+
+
 def speakers(hosts, hostvars):
     """The hosts whose node tells how the cluster is, the ready ones first."""
     nodes = seen(hosts, hostvars)
@@ -193,7 +198,7 @@ class FilterModule:
             "raftboot_mistakes": mistakes,
             "raftboot_hindrances": hindrances,
             "raftboot_lacks": lacks,
-            "raftboot_seen": seen,
+            "raftboot_founded": founded,
             "raftboot_speakers": speakers,
             "raftboot_leader": leader,
             "raftboot_in_order": in_order,

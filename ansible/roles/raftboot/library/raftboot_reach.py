@@ -16,7 +16,7 @@ description: >-
 options:
   port: {description: The peer port., type: int, default: 7443}
   peers: {description: Addresses or names of the other nodes., type: list, elements: str, required: true}
-  seconds: {description: How long to try., type: int, default: 10}
+  seconds: {description: How long to try., type: int, default: 20}
 author: [Raftboot]
 """
 
@@ -34,8 +34,8 @@ unreached:
 """
 
 PAUSE = 0.1
-# How long after the last success others may still be looking for this node.
-LINGER = 4
+# How a node that looks is told from one that runs and looks for its member of that name.
+HELLO = b"raftboot-reach"
 
 
 def listener(port):
@@ -59,8 +59,10 @@ def accept(server, callers):
         return
     try:
         connection, address = server.accept()
+        connection.settimeout(1)
+        if connection.recv(len(HELLO)) == HELLO:
+            callers.add(address[0])
         connection.close()
-        callers.add(address[0])
     except OSError:
         pass
 
@@ -71,23 +73,23 @@ def main():
         argument_spec={
             "port": {"type": "int", "default": 7443},
             "peers": {"type": "list", "elements": "str", "required": True},
-            "seconds": {"type": "int", "default": 10},
+            "seconds": {"type": "int", "default": 20},
         },
         supports_check_mode=True,
     )
     port, peers = module.params["port"], module.params["peers"]
     server, callers, left = listener(port), set(), list(peers)
     end = time.monotonic() + module.params["seconds"]
-    linger = end
     while time.monotonic() < end:
         for peer in list(left):
             try:
-                socket.create_connection((peer, port), timeout=1).close()
+                with socket.create_connection((peer, port), timeout=1) as connection:
+                    connection.sendall(HELLO)
                 left.remove(peer)
-                linger = time.monotonic() + LINGER
             except OSError:
                 pass
-        if not left and (server is None or len(callers) >= len(peers) or time.monotonic() >= linger):
+        # The others may still be looking for this one.
+        if not left and (server is None or len(callers) >= len(peers)):
             break
         accept(server, callers)
     if server is not None:
