@@ -7,12 +7,14 @@
 //! db/         the database
 //! snapshots/  the last snapshot
 //! recovering  the identity it is about to have, while `rescue` gives it a new generation
+//! torn-*.log  a write-ahead log, whole, while it is tried without its torn end
 //! ```
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 
@@ -23,6 +25,10 @@ use crate::files;
 
 /// Key of the identity in `Table::Meta`: file and database must name the same cluster and node.
 pub(crate) const IDENTITY_KEY: &[u8] = b"identity";
+
+/// How long a directory may still be in use, and how often it is tried meanwhile.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+const LOCK_POLL: Duration = Duration::from_millis(10);
 
 /// Why a directory cannot be used; says what is wrong, where, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +65,12 @@ impl Home {
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.identity.is_none()
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Where the database is.
@@ -255,7 +267,14 @@ fn lock(dir: &Path) -> Result<File, HomeError> {
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(&path)
         .map_err(|error| unusable(&path, &error))?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+    // A process that is ending, or a child between fork and exec, may still hold what is free in a moment.
+    let until = Instant::now() + LOCK_PATIENCE;
+    let mut taken = flock(&file, FlockOperation::NonBlockingLockExclusive);
+    while taken.is_err() && Instant::now() < until {
+        std::thread::park_timeout(LOCK_POLL);
+        taken = flock(&file, FlockOperation::NonBlockingLockExclusive);
+    }
+    if taken.is_err() {
         let mut holder = String::new();
         let _ = file.read_to_string(&mut holder);
         let detail = format!("process {} is using it", if holder.is_empty() { "another" } else { holder.trim() });

@@ -19,7 +19,7 @@ use super::{
     Syncing, Tuning, lead, witness,
 };
 use crate::codec::Identity;
-use crate::engine::{Engine, EngineError, Expect, MemoryEngine, RocksEngine, RocksOptions};
+use crate::engine::{CORRUPTION, Engine, EngineError, Expect, MemoryEngine, RocksEngine, RocksOptions, wal};
 use crate::failure::{DAMAGE_HINT, Fatal, Health, write_hint};
 use crate::home::{Home, HomeError, cluster_name};
 use crate::log_store::{self, LogStore, Tail};
@@ -254,22 +254,28 @@ pub(crate) fn open_engine(
     let path = home.database();
     let open = |expect| RocksEngine::open(RocksOptions { path: path.clone(), expect, sync });
     let refuse = |error: EngineError| fail("opening", &path, &error, open_hint(&error.0));
+    let cutting = |error: std::io::Error| fail("cutting", &path, &error, write_hint(&error.to_string()));
+    wal::undo(home.dir(), &path).map_err(cutting)?;
     if home.is_new() {
         return Ok(Arc::new(open(Expect::New).map_err(refuse)?));
     }
     let damage = match open(Expect::Whole) {
         Ok(engine) => return Ok(Arc::new(engine)),
+        Err(error) if !error.0.starts_with(CORRUPTION) => return Err(refuse(error)),
         Err(error) => error,
     };
     // The last write may have been torn by a loss of power. Then everything that was synced is there without it.
     let synced = mark.map_or(0, MarkFile::round);
-    let whole_without_it = damage.0.starts_with("Corruption")
-        && open(Expect::TornLook).is_ok_and(|engine| log_store::check_round(&engine, synced).is_ok());
+    let cut = wal::Cut::make(home.dir(), &path).map_err(cutting)?;
+    let whole_without_it = open(Expect::TornLook).is_ok_and(|engine| log_store::check_round(&engine, synced).is_ok());
     if !whole_without_it {
+        cut.map_or(Ok(()), |cut| cut.undo()).map_err(cutting)?;
         return Err(refuse(damage));
     }
     tracing::warn!(path = %path.display(), %damage, synced, "the last write was torn by a crash and is dropped; nothing synced is missing");
-    Ok(Arc::new(open(Expect::Torn).map_err(refuse)?))
+    let engine = open(Expect::Torn).map_err(refuse)?;
+    cut.map_or(Ok(()), |cut| cut.keep()).map_err(cutting)?;
+    Ok(Arc::new(engine))
 }
 
 fn open_hint(detail: &str) -> &'static str {

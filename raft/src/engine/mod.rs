@@ -5,10 +5,12 @@
 
 mod memory;
 mod rocks;
+pub(crate) mod wal;
 
 use std::ops::ControlFlow;
 
 pub use memory::MemoryEngine;
+pub(crate) use rocks::CORRUPTION;
 pub use rocks::{Expect, RocksEngine, RocksOptions};
 
 /// The key spaces.

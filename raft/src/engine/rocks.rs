@@ -8,7 +8,7 @@ use rocksdb::{
     IteratorMode, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
 };
 
-use super::{Batch, Change, Durability, Engine, EngineError, Pair, Read, Table, Visit};
+use super::{Batch, Change, Durability, Engine, EngineError, Pair, Read, Table, Visit, wal};
 
 /// Bytes of a table in memory before it is written out. Small: the state is in our own memory anyway.
 const WRITE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -21,6 +21,9 @@ const OPEN_FILES_MAX: i32 = 256;
 /// RocksDB's own log files kept, and bytes of each.
 const INFO_LOGS_MAX: usize = 4;
 const INFO_LOG_BYTES_MAX: usize = 1024 * 1024;
+
+/// How the text of an error begins that is about damage.
+pub(crate) const CORRUPTION: &str = "Corruption";
 
 /// How to open the store.
 #[derive(Debug, Clone)]
@@ -60,6 +63,10 @@ impl RocksEngine {
     /// # Errors
     /// When it is damaged, locked, missing, or the disk does not take it.
     pub fn open(options: RocksOptions) -> Result<Self, EngineError> {
+        let trap = wal::trap(&options.path).map_err(|error| EngineError(format!("reading its log files: {error}")))?;
+        if let Some((path, wal::Trap { at, .. })) = trap {
+            return Err(EngineError(format!("{CORRUPTION}: no record at byte {at} of {}", path.display())));
+        }
         let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
         let families = Table::ALL.map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(&cache)));
         // RocksDB insists on this family; it stays empty.

@@ -129,6 +129,52 @@ async fn a_write_torn_by_a_crash_is_dropped() {
     again.shutdown().await;
 }
 
+/// A header "of a recycled file": RocksDB's own reader would read it for ever.
+pub(crate) const TRAP: [u8; 12] = [1, 2, 3, 4, 5, 0, 6, 0, 0, 0, 0, 0];
+/// Bytes of a block of a log file.
+const BLOCK: usize = 32 * 1024;
+
+#[tokio::test]
+async fn a_torn_write_that_rocksdb_would_read_for_ever_is_dropped() {
+    let (_dir, home) = filled().await;
+    let log = write_ahead_log(&home);
+    let whole = fs::read(&log).unwrap();
+    fs::write(&log, [&whole[..], &TRAP, &whole[..700]].concat()).unwrap();
+    // A crash while it was tried without its end: the whole file is put back first.
+    fs::rename(&log, home.join(format!("torn-{}", log.file_name().unwrap().to_str().unwrap()))).unwrap();
+    fs::write(&log, &whole[..whole.len() / 2]).unwrap();
+    let cluster = Cluster::open(options(&home)).unwrap();
+    assert_eq!(cluster.read().groups().len(), 6_000);
+    cluster.propose(groups(6_000, 6_001)).await.unwrap();
+    cluster.shutdown().await;
+    let again = Cluster::open(options(&home)).unwrap();
+    assert_eq!(again.read().groups().len(), 6_001);
+    again.shutdown().await;
+    let left: Vec<_> = fs::read_dir(&home).unwrap().map(|item| item.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("torn")), "{left:?}");
+}
+
+#[tokio::test]
+async fn damage_that_rocksdb_would_read_for_ever_is_refused() {
+    let (_dir, home) = filled().await;
+    let log = write_ahead_log(&home);
+    let mut bytes = fs::read(&log).unwrap();
+    // In the middle of what was synced: a damaged block, and the trap at the beginning of the next.
+    let next = bytes.len() / 2 / BLOCK * BLOCK;
+    assert!(next > BLOCK, "too short to show anything: {}", bytes.len());
+    bytes[next - BLOCK..next].fill(9);
+    bytes[next..next + TRAP.len()].copy_from_slice(&TRAP);
+    fs::write(&log, &bytes).unwrap();
+    refused(&home, "do not repair it in place");
+    assert_eq!(fs::read(&log).unwrap(), bytes, "nothing was changed");
+
+    let (_dir, home) = filled().await;
+    let db = home.join("db");
+    let manifest = db.join(fs::read_to_string(db.join("CURRENT")).unwrap().trim());
+    fs::write(&manifest, [&fs::read(&manifest).unwrap()[..], &TRAP].concat()).unwrap();
+    refused(&home, "do not repair it in place");
+}
+
 #[tokio::test]
 async fn a_write_ahead_log_that_lost_its_end_is_refused() {
     let keeps: [fn(usize) -> usize; 3] = [|len| len / 2, |len| len - len / 20, |_| 0];
