@@ -194,6 +194,61 @@ fn a_directory_keeps_as_many_backups_as_it_should() {
     }
 }
 
+/// A disk of 2 MiB; needs root, as the rest of the lab does. Gone on drop.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut mount = std::process::Command::new("mount");
+        let done = mount.args(["-t", "tmpfs", "-o", "size=2m", "raftboot-test"]).arg(dir.path()).status();
+        assert!(done.is_ok_and(|status| status.success()), "a small disk needs root: run the tests as root");
+        Self(dir)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _still_mounted = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn where_there_is_no_room_the_oldest_backups_go_first_but_never_the_last() {
+    let (node, _) = filled();
+    let disk = SmallDisk::new();
+    let dir = disk.0.path().display().to_string();
+    let put = |name: &str, bytes: usize| fs::write(disk.0.path().join(name), vec![0; bytes]).unwrap();
+    // What is free is less than one like the newest.
+    put("raftboot-20200101T030000Z.backup", 700_000);
+    put("raftboot-20200102T030000Z.backup", 700_000);
+    put("raftboot-20200103T030000Z.backup", 500_000);
+    let arguments = ["backup", "--dir", &dir, "--files", "-o", "json"];
+    let made = node.cli(&node, &arguments).json();
+    let removed = |made: &Value| {
+        made["removed"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one.as_str().unwrap()[dir.len()..].to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(removed(&made), ["/raftboot-20200101T030000Z.backup"]);
+    offline(&node, &["verify-backup", made["file"].as_str().unwrap()]).ok();
+    // The newest is small, the next is not: noticed when the disk is full, and tried again without the oldest.
+    let large = node.write("large", &"x".repeat(600_000));
+    node.cli(&node, &["asset", "put", "large", &large]).ok();
+    let made = node.cli(&node, &arguments).json();
+    assert_eq!(removed(&made), ["/raftboot-20200102T030000Z.backup"]);
+    offline(&node, &["verify-backup", made["file"].as_str().unwrap()]).ok();
+    // No room even so: the last one stays.
+    let huge = node.write("huge", &"y".repeat(3_000_000));
+    node.cli(&node, &["asset", "put", "huge", &huge]).ok();
+    let said = node.cli(&node, &arguments);
+    assert!(said.code == Some(1) && said.error.contains("is there room for it?"), "{said:?}");
+    offline(&node, &["verify-backup", made["file"].as_str().unwrap()]).ok();
+}
+
 #[test]
 fn a_backup_that_breaks_off_is_noticed_and_not_kept() {
     let (mut node, _) = filled();

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 
 use crate::codec::{self, Identity};
 use crate::engine::{Batch, Durability, Engine, EngineError, Table};
@@ -270,11 +271,14 @@ fn lock(dir: &Path) -> Result<File, HomeError> {
     // A process that is ending, or a child between fork and exec, may still hold what is free in a moment.
     let until = Instant::now() + LOCK_PATIENCE;
     let mut taken = flock(&file, FlockOperation::NonBlockingLockExclusive);
-    while taken.is_err() && Instant::now() < until {
+    while matches!(taken, Err(Errno::WOULDBLOCK | Errno::INTR)) && Instant::now() < until {
         std::thread::park_timeout(LOCK_POLL);
         taken = flock(&file, FlockOperation::NonBlockingLockExclusive);
     }
-    if taken.is_err() {
+    if let Err(error) = taken {
+        if error != Errno::WOULDBLOCK {
+            return Err(unusable(&path, &error.into()));
+        }
         let mut holder = String::new();
         let _ = file.read_to_string(&mut holder);
         let detail = format!("process {} is using it", if holder.is_empty() { "another" } else { holder.trim() });

@@ -1,12 +1,12 @@
 //! ansible-core and ansible-lint of pinned versions in a virtual environment, and what a playbook said that it did.
 
 use super::base::{digest, lock};
-use super::store;
+use super::{repository, store};
 use crate::process::run;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// What is tested with; Debian 12's own Ansible is the same language.
@@ -54,7 +54,7 @@ pub fn programs() -> Result<PathBuf> {
 /// Where the playbooks are.
 #[must_use]
 pub fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../ansible")
+    repository().join("ansible")
 }
 
 /// `command` with the environment the programs need.

@@ -1,5 +1,6 @@
 //! The Debian package under test, and the same one as a later version.
 
+use super::repository;
 use crate::node::binary;
 use crate::process::run;
 use anyhow::{Context, Result};
@@ -23,7 +24,7 @@ pub fn package() -> Result<PathBuf> {
     // <target>/<profile>/raftboot
     let target = binary.ancestors().nth(2).context("the binary is in a target directory")?;
     let profile = binary.ancestors().nth(1).and_then(Path::file_name).context("the binary's profile")?;
-    let mut build = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../node/packaging/build"));
+    let mut build = Command::new(repository().join("node/packaging/build"));
     build.env("CARGO_TARGET_DIR", target).arg("--no-build").arg("--profile").arg(profile);
     let printed = run(build).context("make the Debian package")?;
     let line = printed.lines().find(|line| line.starts_with("package ")).context("the package's path")?;

@@ -1,5 +1,6 @@
 //! Commands in documentation pages: which are executed by a test, which cannot be, and that there is no third kind.
 
+use super::repository;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
 use std::fs;
@@ -86,7 +87,7 @@ impl Page {
 /// # Errors
 /// When one cannot be read.
 pub fn pages() -> Result<Vec<Page>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = repository();
     let mut files = Vec::new();
     for place in PLACES {
         let path = root.join(place);

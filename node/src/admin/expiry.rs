@@ -104,10 +104,10 @@ fn in_words(end: Timestamp, now: Timestamp) -> String {
 
 fn of_clients(state: &State, now: Timestamp) -> impl Iterator<Item = Trouble> {
     let horizon = now.0.saturating_add(CERTIFICATE_DAYS * DAY_MILLIS);
-    let ending = state.certificates().map(|stored| &stored.value).filter(move |certificate| {
-        // One that has expired is of no use to anybody; it was told before.
-        !certificate.revoked && certificate.expires > now && certificate.expires.0 < horizon
-    });
+    // One that has expired is of no use to anybody; it was told before.
+    let ending = state
+        .last_certificates()
+        .filter(move |certificate| certificate.expires > now && certificate.expires.0 < horizon);
     ending.map(move |certificate| {
         let what = format!("the certificate of the client {} ({})", certificate.name, certificate.serial);
         let hint = "make a new one: `raftboot cert client NAME --role ROLE`; if it is not used any more: `raftboot cert revoke SERIAL`";
@@ -213,10 +213,10 @@ mod tests {
 
     #[test]
     fn clients_tokens_and_a_change_of_the_ca_are_told_too() {
-        let client = |serial: &str, revoked, expires| {
+        let client = |serial: &str, name: &str, revoked, expires| {
             Edit::PutCertificate(Certificate {
                 serial: serial.into(),
-                name: "terraform".into(),
+                name: name.into(),
                 role: None,
                 expires,
                 issuer: None,
@@ -229,15 +229,23 @@ mod tests {
             Edit::PutToken(Token { id: id.into(), name: "ci".into(), secret_sha256, role: Role::Read, expires })
         };
         let state = state(vec![
-            client("01", false, in_days(29)),
-            client("02", true, in_days(29)),
-            client("03", false, in_days(40)),
+            client("01", "terraform", false, in_days(29)),
+            client("02", "ci", true, in_days(29)),
+            client("03", "monitoring", false, in_days(40)),
+            // Its successor is there already.
+            client("04", "backup", false, in_days(5)),
+            client("05", "backup", false, in_days(400)),
+            // Two that are not known by name are not one another's.
+            client("06", "", false, in_days(8)),
+            client("07", "", false, in_days(400)),
             token("a", None),
             token("b", Some(in_days(13))),
             token("c", Some(in_days(15))),
             token("d", Some(Timestamp(1))),
             Edit::StepCa(CaStep::Begin { old: Digest([1; 32]), new: Digest([2; 32]) }, false),
         ]);
-        assert_eq!(codes(&[], &state), ["client_certificate_expires", "token_expires", "token_expired", "ca_rotation"]);
+        let clients = ["client_certificate_expires"; 2];
+        assert_eq!(codes(&[], &state)[..2], clients);
+        assert_eq!(codes(&[], &state)[2..], ["token_expires", "token_expired", "ca_rotation"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Error;
 use serde_json::error::Category;
@@ -22,6 +22,13 @@ pub(super) fn read<T: DeserializeOwned>(text: &[u8]) -> Answer<T> {
         let message = format!("the body is not UTF-8 at byte {}", error.valid_up_to());
         ApiError::bad_request("invalid_json", message, "send JSON in UTF-8")
     })?;
+    // serde would take the values of a list for the fields, in their order.
+    if text.trim_start().starts_with('[') {
+        let read: Result<IgnoredAny, Error> = serde_json::from_str(text);
+        read.map_err(|error| explain(&error, text))?;
+        let message = "invalid type: sequence, expected an object";
+        return Err(ApiError::unprocessable("invalid", message, "put the fields into {…}"));
+    }
     serde_json::from_str(text).map_err(|error| explain(&error, text))
 }
 

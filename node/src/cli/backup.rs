@@ -54,11 +54,11 @@ pub(super) fn run(connection: &Connection, arguments: &Arguments, terminal: &mut
     let (file, contents, removed) = match (&arguments.dir, &arguments.file) {
         (Some(dir), _) => into_dir(&client, arguments, dir)?,
         (None, Some(file)) if file.as_os_str() == "-" => {
-            let contents = fetch(&client, arguments, terminal.out, "standard output")?;
+            let contents = fetch(&client, arguments, terminal.out, "standard output", &mut false)?;
             terminal.complain(said(&contents).trim_end());
             return complete(&contents, "standard output");
         }
-        (None, Some(file)) => (file.clone(), into_file(&client, arguments, file)?, Vec::new()),
+        (None, Some(file)) => (file.clone(), into_file(&client, arguments, file, &mut false)?, Vec::new()),
         (None, None) => {
             return Err(Failure::usage("where is the backup to go?", "name a file, or a directory with --dir"));
         }
@@ -84,8 +84,14 @@ fn complete(contents: &Contents, place: &str) -> Result<(), Failure> {
     Err(Failure::new(message, hint))
 }
 
-/// Fetches it into `into`; nothing that was written may be used when this fails.
-fn fetch(client: &Client, arguments: &Arguments, into: &mut dyn Write, place: &str) -> Result<Contents, Failure> {
+/// Fetches it into `into`; nothing that was written may be used when this fails. Sets `full` if there was no room.
+fn fetch(
+    client: &Client,
+    arguments: &Arguments,
+    into: &mut dyn Write,
+    place: &str,
+    full: &mut bool,
+) -> Result<Contents, Failure> {
     let bar = progress::bar("receiving the backup", 0);
     let query: Vec<(&str, &str)> = [("files", arguments.files), ("stale", arguments.stale)]
         .into_iter()
@@ -102,6 +108,7 @@ fn fetch(client: &Client, arguments: &Arguments, into: &mut dyn Write, place: &s
     })?;
     bar.finish_and_clear();
     if let Some(error) = failed {
+        *full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         return Err(Failure::new(
             format!("{place} cannot be written: {error}"),
             "nothing was kept: is there room for it?",
@@ -113,7 +120,7 @@ fn fetch(client: &Client, arguments: &Arguments, into: &mut dyn Write, place: &s
     })
 }
 
-fn into_file(client: &Client, arguments: &Arguments, file: &Path) -> Result<Contents, Failure> {
+fn into_file(client: &Client, arguments: &Arguments, file: &Path, full: &mut bool) -> Result<Contents, Failure> {
     let place = file.display().to_string();
     let fail = |error: io::Error| {
         Failure::new(
@@ -131,17 +138,18 @@ fn into_file(client: &Client, arguments: &Arguments, file: &Path) -> Result<Cont
         // A pipe or a device stays what it is.
         Ok(meta) if !meta.is_file() => {
             let mut stream = OpenOptions::new().write(true).open(file).map_err(fail)?;
-            return fetch(client, arguments, &mut stream, &place);
+            return fetch(client, arguments, &mut stream, &place, full);
         }
         _ => {}
     }
     let part = Part::create(file).map_err(fail)?;
-    let contents = fetch(client, arguments, &mut &part.file, &place)?;
+    let contents = fetch(client, arguments, &mut &part.file, &place, full)?;
     part.keep(file).map_err(fail)?;
     Ok(contents)
 }
 
 /// What the timer runs: one more, read back from the disk, and the oldest go. One that lacks files takes no older one's place.
+/// Where there is no room for one more the oldest go before it, but never the last one.
 fn into_dir(client: &Client, arguments: &Arguments, dir: &Path) -> Result<(PathBuf, Contents, Vec<PathBuf>), Failure> {
     let fail = |error: io::Error| {
         Failure::new(
@@ -163,24 +171,53 @@ fn into_dir(client: &Client, arguments: &Arguments, dir: &Path) -> Result<(PathB
     // With and without files they are counted apart: fourteen of one kind must not take the place of the other.
     let kind = if arguments.files { SUFFIX } else { STATE_SUFFIX };
     let file = dir.join(format!("{PREFIX}{time}{kind}"));
-    into_file(client, arguments, &file)?;
+    let mut removed = Vec::new();
+    let mut kept = of_kind(dir, kind).map_err(fail)?;
+    let larger = |size: u64| size.saturating_add(size / 8);
+    let wanted = kept.last().and_then(|newest| newest.metadata().ok()).map_or(0, |meta| larger(meta.len()));
+    while kept.len() > 1 && free_bytes(dir).map_err(fail)? < wanted {
+        removed.push(drop_oldest(&mut kept).map_err(fail)?);
+    }
+    loop {
+        let mut full = false;
+        match into_file(client, arguments, &file, &mut full) {
+            Err(_) if full && kept.len() > 1 => removed.push(drop_oldest(&mut kept).map_err(fail)?),
+            Err(error) => return Err(error),
+            Ok(_) => break,
+        }
+    }
     let reread = File::open(&file).map_err(BackupError::Io);
     let contents = reread.and_then(|handle| backup::verify(&mut BufReader::new(handle), &|_| ())).map_err(|error| {
         let hint = "it came whole: look at the disk; no older backup was removed";
         Failure::new(format!("{} was written and does not read back: {error}", file.display()), hint)
     })?;
-    let mut removed = Vec::new();
     if complete(&contents, "").is_ok() && !contents.manifest.stale {
-        let mut kept = listed(dir, kind).map_err(fail)?;
-        kept.retain(|path| arguments.files != path.to_string_lossy().ends_with(STATE_SUFFIX));
-        kept.sort();
-        let surplus = kept.len().saturating_sub(usize::from(arguments.keep));
-        for old in kept.drain(..surplus) {
-            fs::remove_file(&old).map_err(fail)?;
-            removed.push(old);
+        let mut kept = of_kind(dir, kind).map_err(fail)?;
+        while kept.len() > usize::from(arguments.keep) {
+            removed.push(drop_oldest(&mut kept).map_err(fail)?);
         }
     }
     Ok((file, contents, removed))
+}
+
+/// The backups of one kind in `dir`, the oldest first.
+fn of_kind(dir: &Path, kind: &str) -> io::Result<Vec<PathBuf>> {
+    let mut found = listed(dir, kind)?;
+    found.retain(|path| (kind == STATE_SUFFIX) == path.to_string_lossy().ends_with(STATE_SUFFIX));
+    found.sort();
+    Ok(found)
+}
+
+fn drop_oldest(kept: &mut Vec<PathBuf>) -> io::Result<PathBuf> {
+    let oldest = kept.remove(0);
+    fs::remove_file(&oldest)?;
+    Ok(oldest)
+}
+
+/// What may still be written on the disk of a directory.
+fn free_bytes(dir: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(dir)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Files in `dir` that this command has written, with that ending.

@@ -77,8 +77,8 @@ impl Connection {
         }
     }
 
-    /// By what right, in this order: a token that was named; a certificate that was named; the first token in the data
-    /// directory; what the CA's key there can make.
+    /// By what right, in this order: a token that was named; a certificate that was named; what the CA's key in the data
+    /// directory can make; the first token there, which may have been rotated or deleted since.
     fn right(&self, data_dir: &Path) -> Result<(Right, String), Failure> {
         if let Some(file) = &self.token_file {
             let token = read(file, "token", "--token-file")?;
@@ -91,18 +91,19 @@ impl Connection {
             let pair = (read(certificate, "certificate", "--cert")?, read(key, "certificate's key", "--key")?);
             return Ok((Right::Certificate(pair), format!("the certificate came from {}", certificate.display())));
         }
-        let token_file = data_dir.join(TOKEN_FILE);
-        match fs::read_to_string(&token_file) {
-            Ok(token) => token_of(&token, &token_file.display().to_string()),
-            Err(error) => local(data_dir).ok_or_else(|| {
-                let message = format!("{}: the token cannot be read: {error}", token_file.display());
-                let hint = format!(
-                    "run this as root on a node of the cluster, which needs none, with --data-dir where its data are elsewhere; or name a token with --token-file or {TOKEN_VARIABLE}, \
-                     or a client's certificate with --cert and --key"
-                );
-                Failure::configuration(message, hint)
-            }),
+        if let Some(made) = local(data_dir) {
+            return Ok(made);
         }
+        let token_file = data_dir.join(TOKEN_FILE);
+        let token = fs::read_to_string(&token_file).map_err(|error| {
+            let message = format!("{}: the token cannot be read: {error}", token_file.display());
+            let hint = format!(
+                "run this as root on a node of the cluster, which needs none, with --data-dir where its data are elsewhere; or name a token with --token-file or {TOKEN_VARIABLE}, \
+                 or a client's certificate with --cert and --key"
+            );
+            Failure::configuration(message, hint)
+        })?;
+        token_of(&token, &token_file.display().to_string())
     }
 }
 

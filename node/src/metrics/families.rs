@@ -317,6 +317,12 @@ pub const FAMILIES: &[Family] = &[
         "When the next API token ends, in seconds since 1970. No number if none of those still valid does.",
     ),
     plain(
+        "raftboot_client_certificate_next_expiry_timestamp_seconds",
+        Gauge,
+        "seconds",
+        "When the next client certificate ends that has no successor of the same name, in seconds since 1970. No number if none of those still valid does.",
+    ),
+    plain(
         "raftboot_last_backup_timestamp_seconds",
         Gauge,
         "seconds",

@@ -145,6 +145,10 @@ impl Source {
         if let Some(next) = ends.filter(|expires| *expires > now).min() {
             page.number("raftboot_token_next_expiry_timestamp_seconds", seconds(next));
         }
+        let ends = state.last_certificates().map(|certificate| certificate.expires.0);
+        if let Some(next) = ends.filter(|expires| *expires > now).min() {
+            page.number("raftboot_client_certificate_next_expiry_timestamp_seconds", seconds(next));
+        }
     }
 }
 

@@ -48,6 +48,9 @@ fn a_body_that_is_wrong_is_said_by_place() {
         let message = reply.json()["message"].as_str().unwrap().to_owned();
         assert!(message.contains(words), "{body}: {message}");
     }
+    // A list is not taken for the fields in their order.
+    assert_eq!(server.call("POST", "/api/v1/apply", b" [[]]").error(), (422, "invalid".into(), String::new()));
+    assert_eq!(server.call("POST", "/api/v1/apply", b"[[]").error().1, "invalid_json");
     assert_eq!(server.call("PUT", "/api/v1/profiles/p", b"{\"name\":\"\xff\"}").error().1, "invalid_json");
     assert_eq!(server.get("/api/v1/profiles").ok()["items"], json!([]));
 }

@@ -56,6 +56,13 @@ fn root_on_any_node_needs_no_token() {
     assert_eq!(refused.code, Some(64), "{refused:?}");
     assert!(refused.error.contains("root") && refused.error.contains("--cert"), "{refused:?}");
     fs::rename(b.data().join("away"), b.data().join("ca.key")).expect("a writable folder");
+    // Nor where the first token lies and is good no more.
+    let tokens = a.cli(&a, &["token", "list", "-o", "json"]).json();
+    let first = tokens.as_array().expect("a list").iter().find(|token| token["role"] == "admin").expect("the first");
+    a.cli(&a, &["token", "rotate", first["id"].as_str().expect("an id")]).ok();
+    let stale = a.data().join("admin.token").display().to_string();
+    assert_eq!(a.cli(&a, &["--token-file", &stale, "status"]).code, Some(77), "it is refused");
+    a.cli(&a, &["settings", "set", "dhcp_mode=proxy"]).ok();
 }
 
 /// Writes through each node in turn until told to stop; answers how many writes there were, none of which failed.

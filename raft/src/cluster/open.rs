@@ -256,17 +256,18 @@ pub(crate) fn open_engine(
     let refuse = |error: EngineError| fail("opening", &path, &error, open_hint(&error.0));
     let cutting = |error: std::io::Error| fail("cutting", &path, &error, write_hint(&error.to_string()));
     wal::undo(home.dir(), &path).map_err(cutting)?;
-    if home.is_new() {
-        return Ok(Arc::new(open(Expect::New).map_err(refuse)?));
-    }
-    let damage = match open(Expect::Whole) {
+    let damage = match open(if home.is_new() { Expect::New } else { Expect::Whole }) {
         Ok(engine) => return Ok(Arc::new(engine)),
         Err(error) if !error.0.starts_with(CORRUPTION) => return Err(refuse(error)),
         Err(error) => error,
     };
     // The last write may have been torn by a loss of power. Then everything that was synced is there without it.
     let synced = mark.map_or(0, MarkFile::round);
-    let cut = wal::Cut::make(home.dir(), &path).map_err(cutting)?;
+    let cut = wal::Cut::make(home.dir(), &path).map_err(|error| {
+        let damage =
+            EngineError(format!("{damage}; and a copy of that file cannot be made to go on without its end: {error}"));
+        fail("opening", &path, &damage, write_hint(&error.to_string()))
+    })?;
     let whole_without_it = open(Expect::TornLook).is_ok_and(|engine| log_store::check_round(&engine, synced).is_ok());
     if !whole_without_it {
         cut.map_or(Ok(()), |cut| cut.undo()).map_err(cutting)?;

@@ -64,7 +64,7 @@ impl RocksEngine {
     /// When it is damaged, locked, missing, or the disk does not take it.
     pub fn open(options: RocksOptions) -> Result<Self, EngineError> {
         let trap = wal::trap(&options.path).map_err(|error| EngineError(format!("reading its log files: {error}")))?;
-        if let Some((path, wal::Trap { at, .. })) = trap {
+        if let Some((path, at)) = trap {
             return Err(EngineError(format!("{CORRUPTION}: no record at byte {at} of {}", path.display())));
         }
         let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);

@@ -1,7 +1,7 @@
 //! What the nodes agree on about certificates: which client certificates there are and which of them are refused, and
 //! how far a change of the cluster's CA has come. Never a key.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -117,6 +117,20 @@ impl State {
     /// All known client certificates by serial number.
     pub fn certificates(&self) -> impl ExactSizeIterator<Item = &Arc<Stored<Certificate>>> {
         self.certificates.values()
+    }
+
+    /// Of each name the certificate that ends last, and each that has no name; none whose holder is refused. Others have a
+    /// successor already.
+    pub fn last_certificates(&self) -> impl Iterator<Item = &Certificate> {
+        let mut last: BTreeMap<(&str, &str), &Certificate> = BTreeMap::new();
+        for certificate in self.certificates().map(|stored| &stored.value).filter(|certificate| !certificate.revoked) {
+            let apart = if certificate.name.is_empty() { certificate.serial.as_str() } else { "" };
+            let known = last.entry((&certificate.name, apart)).or_insert(certificate);
+            if certificate.expires > known.expires {
+                *known = certificate;
+            }
+        }
+        last.into_values()
     }
 
     /// Whether the holder of the certificate with that serial number is refused.

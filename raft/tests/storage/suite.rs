@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -19,16 +20,33 @@ use tempfile::TempDir;
 
 struct Stores(EngineKind);
 
-impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Stores {
-    async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError<TypeConfig>> {
+/// Ends the writer's thread: one that is inside RocksDB while the process exits aborts it.
+struct Rig {
+    writer: Writer,
+    _dir: TempDir,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.writer.stop(Duration::from_secs(10));
+    }
+}
+
+impl StoreBuilder<TypeConfig, LogStore, StateMachine, Rig> for Stores {
+    async fn build(&self) -> Result<(Rig, LogStore, StateMachine), StorageError<TypeConfig>> {
         let dir = tempfile::tempdir().unwrap();
-        let (log, machine) = stores(dir.path(), self.0);
-        Ok((dir, log, machine))
+        let (log, machine, writer) = written_by(dir.path(), self.0);
+        Ok((Rig { writer, _dir: dir }, log, machine))
     }
 }
 
 /// Log and state machine without a Raft above them.
 pub(crate) fn stores(dir: &Path, kind: EngineKind) -> (LogStore, StateMachine) {
+    let (log, machine, _) = written_by(dir, kind);
+    (log, machine)
+}
+
+fn written_by(dir: &Path, kind: EngineKind) -> (LogStore, StateMachine, Writer) {
     let place = dir.join("db");
     let engine: Arc<dyn Engine> = match kind {
         EngineKind::Memory => Arc::new(MemoryEngine::new()),
@@ -49,7 +67,7 @@ pub(crate) fn stores(dir: &Path, kind: EngineKind) -> (LogStore, StateMachine) {
         place: place.clone(),
         snapshots,
     };
-    (LogStore::new(engine, tail, writer, health, place), StateMachine::new(parts, loaded, model))
+    (LogStore::new(engine, tail, writer.clone(), health, place), StateMachine::new(parts, loaded, model), writer)
 }
 
 /// The snapshots in the directory of such stores.
