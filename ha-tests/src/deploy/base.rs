@@ -28,12 +28,16 @@ const PACKAGES: &[&str] = &[
     "python3",
     "python3-apt",
     "rsync",
+    "sudo",
     "systemd",
     "systemd-sysv",
     "systemd-timesyncd",
 ];
 /// Raised when what is in the base changes without the list of packages.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The administrator, who may do what root may by `sudo` without a password, as on a cloud image; and its number.
+pub(super) const ADMINISTRATOR: &str = "ops";
+pub(super) const ADMINISTRATOR_ID: u32 = 1000;
 /// Services of the old boot servers; who needs them switches them on.
 const SWITCHED_OFF: &[&str] = &["dnsmasq", "keepalived", "lsyncd", "rsync"];
 /// Nothing may start on its own in the background of a measurement.
@@ -75,6 +79,12 @@ fn furnish(root: &Path) -> Result<()> {
     }
     fs::create_dir_all(root.join("var/cache/apt/archives/partial")).context("leave apt its directories")?;
     fs::create_dir_all(root.join("var/lib/apt/lists/partial")).context("leave apt its directories")?;
+    let mut useradd = Command::new("useradd");
+    useradd.arg("--root").arg(root).args(["--create-home", "--shell", "/bin/bash", "--uid"]);
+    useradd.arg(ADMINISTRATOR_ID.to_string()).arg(ADMINISTRATOR);
+    run(useradd).context("make the administrator")?;
+    fs::write(root.join("etc/sudoers.d/ops"), format!("{ADMINISTRATOR} ALL=(ALL) NOPASSWD:ALL\n"))
+        .context("let the administrator be root")?;
     fs::write(root.join("etc/hosts"), "127.0.0.1 localhost\n").context("write the base's hosts")?;
     // Empty: each container makes its own at its first start.
     fs::write(root.join("etc/machine-id"), "").context("empty the machine id")

@@ -1,6 +1,6 @@
 //! One Debian host of the lab: booted with systemd on the lab's bridge, reached by SSH, gone with its value.
 
-use super::base;
+use super::base::{self, ADMINISTRATOR, ADMINISTRATOR_ID};
 use super::store;
 use crate::lab::{BRIDGE, Lab, NAMED_NAMESPACES, is_leftover};
 use crate::process::{Process, run};
@@ -8,7 +8,7 @@ use crate::wait::until;
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -86,7 +86,15 @@ impl Container {
         self.write("etc/systemd/network/10-host0.network", &network)?;
         let public = fs::read_to_string(self.key.with_extension("pub")).context("read the SSH key")?;
         self.write("root/.ssh/authorized_keys", &public)?;
-        fs::set_permissions(self.root.join("root/.ssh"), fs::Permissions::from_mode(0o700)).context("close ~/.ssh")
+        self.write(&format!("home/{ADMINISTRATOR}/.ssh/authorized_keys"), &public)?;
+        let home = self.root.join("home").join(ADMINISTRATOR);
+        for path in [home.join(".ssh"), home.join(".ssh/authorized_keys")] {
+            chown(&path, Some(ADMINISTRATOR_ID), Some(ADMINISTRATOR_ID)).context("give the administrator its key")?;
+        }
+        for path in [self.root.join("root/.ssh"), home.join(".ssh")] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700)).context("close ~/.ssh")?;
+        }
+        Ok(())
     }
 
     /// Writes a file on the host's disk; `path` is from its root and has no slash in front.

@@ -5,8 +5,9 @@ use super::site::{Site, VIP};
 use anyhow::{Context, Result};
 use serde_json::json;
 
-/// Their names, addresses and priorities, the usual ones.
-const PAIR: [(&str, u8, u8); 2] = [("boot-01", 21, 100), ("boot-02", 22, 90)];
+/// Their names, addresses and priorities, the usual ones, and what dnsmasq's unit is called there: Debian's own, or one of
+/// the site's beside it.
+const PAIR: [(&str, u8, u8, &str); 2] = [("boot-01", 21, 100, "dnsmasq"), ("boot-02", 22, 90, "dnsmasq-pxe")];
 /// A machine that both know.
 pub const MAC: &str = "52:54:00:20:00:01";
 /// In place of matchbox, which is no Debian package: the product in matchbox's style, with matchbox's unit and directory.
@@ -16,6 +17,8 @@ const CONFIG: &str = "data_dir = \"/var/lib/old\"\ninterface = \"host0\"\n[liste
 const DNSMASQ: &str = "port=0\ninterface=host0\nbind-interfaces\ndhcp-range=10.0.20.0,proxy\nenable-tftp\n\
     tftp-root=/usr/lib/ipxe\ndhcp-userclass=set:ipxe,iPXE\npxe-service=tag:#ipxe,x86PC,\"iPXE\",undionly.kpxe\n\
     pxe-service=tag:ipxe,x86PC,\"matchbox\",http://10.0.20.5:8080/boot.ipxe\n";
+const DNSMASQ_UNIT: &str = "[Unit]\nDescription=dnsmasq\n[Service]\nExecStart=/usr/sbin/dnsmasq --keep-in-foreground \
+    --conf-file=/etc/dnsmasq.d/pxe-boot.conf\n[Install]\nWantedBy=multi-user.target\n";
 const LSYNCD: &str = "sync { default.rsync, source = \"/var/lib/matchbox/assets/\", target = \"/var/tmp/copy/\" }\n";
 
 /// Starts the pair and waits until one of them has the address.
@@ -24,28 +27,31 @@ const LSYNCD: &str = "sync { default.rsync, source = \"/var/lib/matchbox/assets/
 /// When a part of it does not start.
 pub fn start(site: &Site) -> Result<Vec<Container>> {
     let mut pair = Vec::new();
-    for (name, last, priority) in PAIR {
+    for (name, last, priority, dnsmasq) in PAIR {
         let host = site.another_host(name, last)?;
         host.bring(&site.package, "root/raftboot.deb")?;
         host.write("etc/systemd/system/matchbox.service", UNIT)?;
         host.write("etc/matchbox.toml", CONFIG)?;
         host.write("etc/dnsmasq.d/pxe-boot.conf", DNSMASQ)?;
+        if dnsmasq != "dnsmasq" {
+            host.write(&format!("etc/systemd/system/{dnsmasq}.service"), DNSMASQ_UNIT)?;
+        }
         host.write("etc/lsyncd/lsyncd.conf.lua", LSYNCD)?;
         host.write("etc/keepalived/keepalived.conf", &keepalived(priority))?;
         host.write("var/lib/matchbox/profiles/worker.json", &profile())?;
         host.write("var/lib/matchbox/groups/rack1-n1.json", &group("rack1-n1"))?;
-        host.bash(
+        host.bash(&format!(
             "mkdir -p /var/lib/matchbox/assets /var/tmp/copy\n\
              head -c 100000 /dev/zero > /var/lib/matchbox/assets/vmlinuz\n\
              cp /var/lib/matchbox/assets/vmlinuz /var/lib/matchbox/assets/initrd\n\
              dpkg --install /root/raftboot.deb\n\
              systemctl daemon-reload\n\
-             systemctl enable --now matchbox dnsmasq lsyncd keepalived\n\
+             systemctl enable --now matchbox {dnsmasq} lsyncd keepalived\n\
              timeout 30 sh -c 'until curl -sfk https://127.0.0.1:8443/readyz; do sleep 0.2; done'\n\
              export RAFTBOOT_TOKEN_FILE=/var/lib/old/admin.token RAFTBOOT_CA_FILE=/var/lib/old/ca.crt\n\
              raftboot import matchbox /var/lib/matchbox\n\
              raftboot settings set script_style=matchbox",
-        )?;
+        ))?;
         pair.push(host);
     }
     pair[0]

@@ -1,6 +1,7 @@
 //! A whole site as the guide describes it: VLAN 20, a foreign DHCP server, three management hosts, and a controller with Ansible.
 
 use super::ansible::{self, Recap};
+use super::base::ADMINISTRATOR;
 use super::container::{self, CONTROLLER_NAME, Container, SSH_OPTIONS};
 use super::package::package;
 use crate::boots::{self, Booted};
@@ -151,7 +152,7 @@ impl Site {
             hosts[host.name()] = own;
         }
         let everywhere = json!({
-            "ansible_user": "root",
+            "ansible_user": ADMINISTRATOR,
             "ansible_ssh_private_key_file": self.evidence.file("key"),
             "ansible_ssh_common_args": SSH_OPTIONS.join(" "),
         });

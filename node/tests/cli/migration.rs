@@ -271,7 +271,7 @@ fn what_is_exported_and_imported_again_is_the_same() {
         let list = |bench: &Bench| {
             let mut items = bench.json(&[kind, "list"]);
             for item in items.as_array_mut().expect("the test's own set-up") {
-                for own in ["revision", "created_at", "updated_at", "origin"] {
+                for own in ["revision", "created_at", "updated_at", "updated_by", "origin"] {
                     item[own].take();
                 }
             }

@@ -89,11 +89,11 @@ variable "image_sha512" {
 }
 
 variable "size" {
-  description = "Of each node; a witness gets the smaller data disk. The data disk holds every file that machines fetch, and their successors."
+  description = "Of each node; a witness gets the smaller data disk. The data disk holds every file that machines fetch, and their successors; the system's disk the nightly backups of them."
   type = object({
     cpus             = optional(number, 2)
     memory_mib       = optional(number, 2048)
-    root_gib         = optional(number, 10)
+    root_gib         = optional(number, 40)
     data_gib         = optional(number, 50)
     witness_data_gib = optional(number, 10)
   })
