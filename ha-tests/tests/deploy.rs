@@ -83,7 +83,7 @@ fn three_hosts_are_deployed_and_boot_machines_while_one_is_killed() -> Result<()
     })
 }
 
-/// What systemd runs after a process that was killed takes the address off and leaves it muted, though nothing starts again.
+/// What systemd runs after a process that was killed takes the address off, though nothing starts again.
 fn killed_and_not_started_again(host: &Container) -> Result<()> {
     let keep_down = "run/systemd/system/raftboot.service.d/down.conf";
     host.bash(&format!(
@@ -93,11 +93,9 @@ fn killed_and_not_started_again(host: &Container) -> Result<()> {
     until("the unit has failed", WHOLE_MAX, || {
         Ok(host.bash("systemctl is-failed raftboot || true")?.contains("failed").then_some(()))
     })?;
-    let after =
-        host.bash("systemctl show --property ExecStopPost raftboot; ip -4 address show dev host0; nft list tables")?;
+    let after = host.bash("systemctl show --property ExecStopPost raftboot; ip -4 address show dev host0")?;
     ensure!(after.contains("code=exited ; status=0"), "what runs after the process failed: {after}");
     ensure!(!after.contains(&format!("inet {VIP}/")), "the address was left: {after}");
-    ensure!(after.contains("raftboot_vip"), "the fence is gone: {after}");
     host.bash(&format!(
         "rm /{keep_down}\nsystemctl daemon-reload\nsystemctl reset-failed raftboot\nsystemctl start raftboot"
     ))
@@ -181,6 +179,7 @@ fn replaced(site: &mut Site) -> Result<()> {
     site.hosts[lost].pull_the_plug()?;
     let (recap, _) = site.playbook("upgrade.yml", &[])?;
     ensure!(recap.values().any(|counts| counts.unreachable > 0), "nobody missed {name}");
+    ensure!(recap.values().all(|counts| counts.changed == 0), "an upgrade was begun without {name}: {recap:?}");
     site.hosts[lost].install()?;
     site.hosts[lost].power_on()?;
     site.converge("replace.yml", &["-e", &format!("raftboot_replace={name}")])?;

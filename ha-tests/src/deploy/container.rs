@@ -81,6 +81,8 @@ impl Container {
         copy.args(["-a", "--reflink=auto"]).arg(base::base()?).arg(&self.root);
         run(copy).context("copy the base")?;
         self.write("etc/hostname", &format!("{}\n", self.name))?;
+        // As Debian's installer does; without it `sudo` waits for name servers.
+        self.write("etc/hosts", &format!("127.0.0.1 localhost\n127.0.1.1 {}\n", self.name))?;
         let network =
             format!("[Match]\nName=host0\n[Network]\nAddress={}/24\nGateway={}\n", self.address(), self.lab.address(1));
         self.write("etc/systemd/network/10-host0.network", &network)?;
