@@ -1,5 +1,6 @@
 //! `backup`: fetches a backup, verifies it as it comes, and keeps it only if it is whole.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -11,7 +12,7 @@ use raft::types::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 
-use super::connect::Connection;
+use super::connect::{self, Connection};
 use super::failure::Failure;
 use super::output::{Terminal, bytes};
 use super::progress;
@@ -54,11 +55,11 @@ pub(super) fn run(connection: &Connection, arguments: &Arguments, terminal: &mut
     let (file, contents, removed) = match (&arguments.dir, &arguments.file) {
         (Some(dir), _) => into_dir(&client, arguments, dir)?,
         (None, Some(file)) if file.as_os_str() == "-" => {
-            let contents = fetch(&client, arguments, terminal.out, "standard output", &mut false)?;
+            let contents = fetch(&client, arguments, terminal.out, "standard output")?;
             terminal.complain(said(&contents).trim_end());
             return complete(&contents, "standard output");
         }
-        (None, Some(file)) => (file.clone(), into_file(&client, arguments, file, &mut false)?, Vec::new()),
+        (None, Some(file)) => (file.clone(), into_file(&client, arguments, file)?, Vec::new()),
         (None, None) => {
             return Err(Failure::usage("where is the backup to go?", "name a file, or a directory with --dir"));
         }
@@ -84,14 +85,8 @@ fn complete(contents: &Contents, place: &str) -> Result<(), Failure> {
     Err(Failure::new(message, hint))
 }
 
-/// Fetches it into `into`; nothing that was written may be used when this fails. Sets `full` if there was no room.
-fn fetch(
-    client: &Client,
-    arguments: &Arguments,
-    into: &mut dyn Write,
-    place: &str,
-    full: &mut bool,
-) -> Result<Contents, Failure> {
+/// Fetches it into `into`; nothing that was written may be used when this fails.
+fn fetch(client: &Client, arguments: &Arguments, into: &mut dyn Write, place: &str) -> Result<Contents, Failure> {
     let bar = progress::bar("receiving the backup", 0);
     let query: Vec<(&str, &str)> = [("files", arguments.files), ("stale", arguments.stale)]
         .into_iter()
@@ -108,7 +103,6 @@ fn fetch(
     })?;
     bar.finish_and_clear();
     if let Some(error) = failed {
-        *full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         return Err(Failure::new(
             format!("{place} cannot be written: {error}"),
             "nothing was kept: is there room for it?",
@@ -120,7 +114,7 @@ fn fetch(
     })
 }
 
-fn into_file(client: &Client, arguments: &Arguments, file: &Path, full: &mut bool) -> Result<Contents, Failure> {
+fn into_file(client: &Client, arguments: &Arguments, file: &Path) -> Result<Contents, Failure> {
     let place = file.display().to_string();
     let fail = |error: io::Error| {
         Failure::new(
@@ -138,12 +132,12 @@ fn into_file(client: &Client, arguments: &Arguments, file: &Path, full: &mut boo
         // A pipe or a device stays what it is.
         Ok(meta) if !meta.is_file() => {
             let mut stream = OpenOptions::new().write(true).open(file).map_err(fail)?;
-            return fetch(client, arguments, &mut stream, &place, full);
+            return fetch(client, arguments, &mut stream, &place);
         }
         _ => {}
     }
     let part = Part::create(file).map_err(fail)?;
-    let contents = fetch(client, arguments, &mut &part.file, &place, full)?;
+    let contents = fetch(client, arguments, &mut &part.file, &place)?;
     part.keep(file).map_err(fail)?;
     Ok(contents)
 }
@@ -171,24 +165,13 @@ fn into_dir(client: &Client, arguments: &Arguments, dir: &Path) -> Result<(PathB
     // With and without files they are counted apart: fourteen of one kind must not take the place of the other.
     let kind = if arguments.files { SUFFIX } else { STATE_SUFFIX };
     let file = dir.join(format!("{PREFIX}{time}{kind}"));
-    let mut removed = Vec::new();
     let mut kept = of_kind(dir, kind).map_err(fail)?;
-    let larger = |size: u64| size.saturating_add(size / 8);
-    let wanted = kept.last().and_then(|newest| newest.metadata().ok()).map_or(0, |meta| larger(meta.len()));
-    while kept.len() > 1 && free_bytes(dir).map_err(fail)? < wanted {
-        removed.push(drop_oldest(&mut kept).map_err(fail)?);
-    }
-    loop {
-        let mut full = false;
-        match into_file(client, arguments, &file, &mut full) {
-            Err(_) if full && kept.len() > 1 => removed.push(drop_oldest(&mut kept).map_err(fail)?),
-            Err(error) => return Err(error),
-            Ok(_) => break,
-        }
-    }
+    let wanted = wanted(client, arguments, &kept)?;
+    let mut removed = make_room(&mut kept, wanted, free_bytes(dir).map_err(fail)?)?;
+    into_file(client, arguments, &file)?;
     let reread = File::open(&file).map_err(BackupError::Io);
     let contents = reread.and_then(|handle| backup::verify(&mut BufReader::new(handle), &|_| ())).map_err(|error| {
-        let hint = "it came whole: look at the disk; no older backup was removed";
+        let hint = "it came whole: look at the disk; older backups were removed only where there was no room";
         Failure::new(format!("{} was written and does not read back: {error}", file.display()), hint)
     })?;
     if complete(&contents, "").is_ok() && !contents.manifest.stale {
@@ -212,6 +195,44 @@ fn drop_oldest(kept: &mut Vec<PathBuf>) -> io::Result<PathBuf> {
     let oldest = kept.remove(0);
     fs::remove_file(&oldest)?;
     Ok(oldest)
+}
+
+/// What one more backup will need, bytes: what the files have that there are now, or else as much as the newest, and a little
+/// more.
+fn wanted(client: &Client, arguments: &Arguments, kept: &[PathBuf]) -> Result<u64, Failure> {
+    // Where nobody leads there is no list.
+    let whole: u64 = if arguments.files && !arguments.stale {
+        let assets = connect::list(client, "/assets", &[])?;
+        let sizes = assets.iter().map(|asset| (asset["digest"].to_string(), asset["size"].as_u64().unwrap_or(0)));
+        sizes.collect::<BTreeMap<_, _>>().values().sum()
+    } else {
+        kept.last().and_then(|newest| newest.metadata().ok()).map_or(0, |meta| meta.len())
+    };
+    Ok(whole.saturating_add(whole / 16))
+}
+
+/// Removes the oldest backups until there is room for `wanted` bytes where `free` are. The last one stays, and all do where
+/// even so there would be no room.
+fn make_room(kept: &mut Vec<PathBuf>, wanted: u64, mut free: u64) -> Result<Vec<PathBuf>, Failure> {
+    let size = |path: &PathBuf| path.metadata().map_or(0, |meta| meta.len());
+    let spare: u64 = kept.iter().rev().skip(1).map(size).sum();
+    if free.saturating_add(spare) < wanted {
+        let message = format!(
+            "there is no room for one more backup: it needs about {}, {} are free, and all older ones but the newest have {}; nothing was removed",
+            bytes(wanted),
+            bytes(free),
+            bytes(spare)
+        );
+        return Err(Failure::new(message, "give that disk more room, or name a directory elsewhere (`--dir`)"));
+    }
+    let mut removed = Vec::new();
+    while free < wanted && kept.len() > 1 {
+        free = free.saturating_add(size(&kept[0]));
+        removed.push(drop_oldest(kept).map_err(|error| {
+            Failure::new(format!("an old backup cannot be removed: {error}"), "look at that directory's owner")
+        })?);
+    }
+    Ok(removed)
 }
 
 /// What may still be written on the disk of a directory.
