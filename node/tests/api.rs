@@ -22,6 +22,8 @@ mod selectors;
 mod server;
 #[path = "api/silence.rs"]
 mod silence;
+#[path = "disk/small.rs"]
+mod small;
 #[path = "api/timeline.rs"]
 mod timeline;
 

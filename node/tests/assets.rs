@@ -1,10 +1,12 @@
 //! The blob store on a real disk: what is kept, what is refused, what is noticed, what is left behind.
 
+#[path = "disk/small.rs"]
+mod small;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use raft::types::Digest;
 use raftboot::assets::{Declared, Follow, Origin, ReadError, ReceiveError, Received, Reception, Store, UPLOADS_MAX};
+use small::SmallDisk;
 
 fn open(dir: &Path) -> Arc<Store> {
     Arc::new(Store::open(dir).expect("a store"))
@@ -305,25 +308,6 @@ fn a_folder_that_cannot_be_used_is_named() {
     fs::write(&file, "").unwrap();
     let error = Store::open(&file.join("store")).unwrap_err().to_string();
     assert!(error.contains("file/store") && error.contains("must be a folder"), "{error}");
-}
-
-/// A small disk of its own; needs root, as the rest of the lab does.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn new(megabytes: usize) -> Self {
-        let dir = tempfile::tempdir().expect("the test's own set-up");
-        let size = format!("size={megabytes}m");
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "raftboot-test"]).arg(dir.path()).status();
-        assert!(done.is_ok_and(|status| status.success()), "a small disk needs root: run the tests as root");
-        Self(dir)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
 }
 
 #[tokio::test]

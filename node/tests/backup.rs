@@ -7,6 +7,8 @@ mod lost;
 mod node;
 #[path = "backup/restore.rs"]
 mod restore;
+#[path = "disk/small.rs"]
+mod small;
 
 use std::fs;
 use std::io::Read as _;
@@ -17,6 +19,7 @@ use std::process::Stdio;
 use node::Node;
 use raftboot::backup::{BackupError, verify};
 use serde_json::{Value, json};
+use small::SmallDisk;
 
 /// Bytes that are no whole number of blocks, and more than one piece.
 const KERNEL_BYTES: usize = 300_001;
@@ -194,29 +197,10 @@ fn a_directory_keeps_as_many_backups_as_it_should() {
     }
 }
 
-/// A disk of 2 MiB; needs root, as the rest of the lab does. Gone on drop.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let mut mount = std::process::Command::new("mount");
-        let done = mount.args(["-t", "tmpfs", "-o", "size=2m", "raftboot-test"]).arg(dir.path()).status();
-        assert!(done.is_ok_and(|status| status.success()), "a small disk needs root: run the tests as root");
-        Self(dir)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _still_mounted = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 fn where_there_is_no_room_the_oldest_backups_go_first_but_never_the_last() {
     let (node, _) = filled();
-    let disk = SmallDisk::new();
+    let disk = SmallDisk::new(2);
     let dir = disk.0.path().display().to_string();
     let put = |name: &str, bytes: usize| fs::write(disk.0.path().join(name), vec![0; bytes]).unwrap();
     // What is free is less than one like the newest.

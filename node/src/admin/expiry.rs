@@ -244,8 +244,14 @@ mod tests {
             token("d", Some(Timestamp(1))),
             Edit::StepCa(CaStep::Begin { old: Digest([1; 32]), new: Digest([2; 32]) }, false),
         ]);
-        let clients = ["client_certificate_expires"; 2];
-        assert_eq!(codes(&[], &state)[..2], clients);
-        assert_eq!(codes(&[], &state)[2..], ["token_expires", "token_expired", "ca_rotation"]);
+        let told = troubles(&[], &state, NOW);
+        let (clients, others) = told.split_at(2);
+        assert!(clients.iter().all(|trouble| trouble.code == "client_certificate_expires"), "{clients:?}");
+        let mut serials: Vec<_> =
+            clients.iter().map(|trouble| ["(01)", "(06)"].map(|one| trouble.message.contains(one))).collect();
+        serials.sort_unstable();
+        assert_eq!(serials, [[false, true], [true, false]], "{clients:?}");
+        let others: Vec<_> = others.iter().map(|trouble| trouble.code).collect();
+        assert_eq!(others, ["token_expires", "token_expired", "ca_rotation"]);
     }
 }

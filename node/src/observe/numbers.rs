@@ -161,6 +161,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use raft::types::{Digest, Timestamp};
     use raft::{Cluster, EngineKind, Options};
 
     use super::super::{Certificate, DhcpCounts, LastBackup, VipHere};
@@ -182,6 +183,30 @@ mod tests {
             last_backup: LastBackup::open(folder.path()),
             ..Source::new(cluster.clone(), store)
         };
+        let certificate = |serial: &str, revoked, seconds: u64| {
+            raft::command::Edit::PutCertificate(raft::state::Certificate {
+                serial: serial.into(),
+                name: "terraform".into(),
+                role: None,
+                expires: Timestamp(seconds * 1000),
+                issuer: None,
+                revoked,
+                reason: String::new(),
+            })
+        };
+        // One with a successor, that successor, and one that ends later and is refused.
+        let edits = [("01", false, 3_900_000_000), ("02", false, 4_000_000_000), ("03", true, 4_100_000_000)]
+            .map(|(serial, revoked, seconds)| certificate(serial, revoked, seconds).into());
+        let command = raft::command::Command {
+            actor: "test".into(),
+            at: Timestamp(1),
+            idempotency_key: String::new(),
+            fingerprint: Digest::of(b""),
+            edits: edits.into(),
+            replace: Vec::new(),
+            allow_ties: false,
+        };
+        cluster.propose(command).await.unwrap();
         source.last_backup.note(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000));
         let peer = |id, silent_for_millis| PeerView { id, voter: true, silent_for_millis, lag: Some(7) };
         let text = source.page(&[peer(1, Some(0)), peer(2, Some(34_000)), peer(3, None)]).text();
@@ -194,6 +219,7 @@ mod tests {
             "raftboot_dhcp_packets_total{outcome=\"offered\"} 2",
             "raftboot_dhcp_silent_total{reason=\"no_loader\"} 1",
             "raftboot_certificate_expiry_timestamp_seconds{certificate=\"admin\"} 1800000000",
+            "raftboot_client_certificate_next_expiry_timestamp_seconds 4000000000",
             "raftboot_last_backup_timestamp_seconds 1795000000",
             "raftboot_raft_peer_reachable{peer=\"2\"} 0",
             "raftboot_raft_peer_silent_seconds{peer=\"2\"} 34",

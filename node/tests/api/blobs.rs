@@ -1,12 +1,12 @@
 //! Assets over the API: bytes first, name last; and what happens when the bytes are wrong or too many.
 
 use std::fs;
-use std::process::Command;
 
 use raft::types::Digest;
 use serde_json::json;
 
 use crate::server::Server;
+use crate::small::SmallDisk;
 
 #[test]
 fn an_asset_is_uploaded_described_fetched_and_removed() {
@@ -88,28 +88,9 @@ fn a_damaged_blob_is_not_served() {
     assert_eq!(server.get("/api/v1/assets/k?content=true").bytes, b"kernel");
 }
 
-/// A disk of 16 MiB; needs root, as the rest of the lab does. Gone on drop.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let mut mount = Command::new("mount");
-        let done = mount.args(["-t", "tmpfs", "-o", "size=16m", "raftboot-test"]).arg(dir.path()).status();
-        assert!(done.is_ok_and(|status| status.success()), "a small disk needs root: run the tests as root");
-        Self(dir)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _still_mounted = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 fn an_upload_larger_than_the_disk_is_refused_and_the_node_lives_on() {
-    let disk = SmallDisk::new();
+    let disk = SmallDisk::new(16);
     let server = Server::start_in(tempfile::tempdir().unwrap(), disk.0.path());
     let large = vec![7; 20 * 1024 * 1024];
     for headers in [&[][..], &[("expect", "100-continue")]] {

@@ -111,6 +111,17 @@ async fn a_damaged_end_of_what_was_acknowledged_is_refused() {
     refused(&home, "do not repair it in place");
 }
 
+/// Opening finds all that was written, and what is written then is there at the next start.
+async fn goes_on_with_everything(home: &Path) {
+    let cluster = Cluster::open(options(home)).unwrap();
+    assert_eq!(cluster.read().groups().len(), 6_000);
+    cluster.propose(groups(6_000, 6_001)).await.unwrap();
+    cluster.shutdown().await;
+    let again = Cluster::open(options(home)).unwrap();
+    assert_eq!(again.read().groups().len(), 6_001);
+    again.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_write_torn_by_a_crash_is_dropped() {
     let (_dir, home) = filled().await;
@@ -120,13 +131,7 @@ async fn a_write_torn_by_a_crash_is_dropped() {
     let mut torn = whole[..700].to_vec();
     torn[40] ^= 0xff;
     fs::write(&log, [whole, torn].concat()).unwrap();
-    let cluster = Cluster::open(options(&home)).unwrap();
-    assert_eq!(cluster.read().groups().len(), 6_000);
-    cluster.propose(groups(6_000, 6_001)).await.unwrap();
-    cluster.shutdown().await;
-    let again = Cluster::open(options(&home)).unwrap();
-    assert_eq!(again.read().groups().len(), 6_001);
-    again.shutdown().await;
+    goes_on_with_everything(&home).await;
 }
 
 /// A header "of a recycled file": RocksDB's own reader would read it for ever.
@@ -143,13 +148,7 @@ async fn a_torn_write_that_rocksdb_would_read_for_ever_is_dropped() {
     // A crash while it was tried without its end: the whole file is put back first.
     fs::rename(&log, home.join(format!("torn-{}", log.file_name().unwrap().to_str().unwrap()))).unwrap();
     fs::write(&log, &whole[..whole.len() / 2]).unwrap();
-    let cluster = Cluster::open(options(&home)).unwrap();
-    assert_eq!(cluster.read().groups().len(), 6_000);
-    cluster.propose(groups(6_000, 6_001)).await.unwrap();
-    cluster.shutdown().await;
-    let again = Cluster::open(options(&home)).unwrap();
-    assert_eq!(again.read().groups().len(), 6_001);
-    again.shutdown().await;
+    goes_on_with_everything(&home).await;
     let left: Vec<_> = fs::read_dir(&home).unwrap().map(|item| item.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("torn")), "{left:?}");
 }
